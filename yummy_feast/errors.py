@@ -1,0 +1,129 @@
+"""Every error this package raises on purpose, as one tree.
+
+YummyError                      message + hint (what to do about it)
+├── ConfigError                 a setting in a configuration file or a keyword   (ValueError)
+├── MissingExtraError           an optional dependency is not installed          (ImportError)
+├── SourceError                 something about the rows at rest
+│   ├── SourceNotFoundError     no file, table, version or snapshot there        (FileNotFoundError)
+│   ├── SourceReadError         it is there, but damaged or unreadable           (OSError)
+│   ├── ColumnNotFoundError     a column that was asked for does not exist       (LookupError)
+│   ├── ColumnTypeError         a column holds another type than declared        (TypeError)
+│   └── UnsupportedTableError   a table feature we would read wrongly            (NotImplementedError)
+├── RetrievalError              a historical fetch that cannot be answered       (ValueError)
+│   ├── EntityRowsError         the entity rows lack a column, a type, a time
+│   └── NameCollisionError      two columns of the answer would share a name
+├── ValueTypeError              a value that its Feast type cannot hold          (TypeError)
+└── OnlineStoreError            something about the rows in Redis
+    ├── ServerUnavailableError  no answer, or not the permission to ask          (ConnectionError)
+    ├── EmbeddedServerError     the server of this repo cannot start or stop     (RuntimeError)
+    ├── RowDecodeError          bytes in Redis that are no row of ours           (ValueError)
+    └── OnlineRequestError      a request for online features that is malformed  (ValueError)
+
+Each has a builtin as second parent, so callers that know nothing of this package can still catch it. The text is one line: what is
+wrong with its name and value; the hint says how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class YummyError(Exception):
+    """Root of the tree. ``str(error)`` is the message followed by the hint."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[YummyError], message: str, hint: str) -> YummyError:
+    return kind(message, hint=hint)
+
+
+class ConfigError(YummyError, ValueError):
+    """A setting that is unknown, malformed or impossible."""
+
+
+class MissingExtraError(YummyError, ImportError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def of(cls, extra: str, purpose: str) -> MissingExtraError:
+        """The error for ``extra``, e.g. ``of("delta", "DeltaSource")``, with the command that mends it."""
+        return cls(f"{purpose} needs the extra '{extra}'", hint=f"pip install 'yummy-feast[{extra}]'")
+
+
+class SourceError(YummyError):
+    """Something about the rows at rest."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """No file, table, version or snapshot at that place."""
+
+
+class SourceReadError(SourceError, OSError):
+    """The source is there, but damaged or unreadable."""
+
+
+class ColumnNotFoundError(SourceError, LookupError):
+    """A column that was asked for does not exist in the source."""
+
+
+class ColumnTypeError(SourceError, TypeError):
+    """A column holds another type than was declared."""
+
+
+class UnsupportedTableError(SourceError, NotImplementedError):
+    """A table feature that this engine would read wrongly."""
+
+
+class RetrievalError(YummyError, ValueError):
+    """A historical fetch that cannot be answered."""
+
+
+class EntityRowsError(RetrievalError):
+    """The entity rows lack a column, or hold a type that cannot be joined."""
+
+
+class NameCollisionError(RetrievalError):
+    """Two columns of the answer would share a name."""
+
+
+class ValueTypeError(YummyError, TypeError):
+    """A value that its Feast type cannot hold."""
+
+
+class OnlineStoreError(YummyError):
+    """Something about the rows in Redis."""
+
+
+class ServerUnavailableError(OnlineStoreError, ConnectionError):
+    """The server does not answer, or does not let us in."""
+
+
+class EmbeddedServerError(OnlineStoreError, RuntimeError):
+    """The embedded server cannot be started or stopped."""
+
+
+class RowDecodeError(OnlineStoreError, ValueError):
+    """Bytes in Redis that are not a row of ours."""
+
+
+class OnlineRequestError(OnlineStoreError, ValueError):
+    """A request for online features that is malformed."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint that names the closest valid name: ``did you mean 'x'? known: a, b, c``."""
+    names = sorted(str(item) for item in valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    known = f"known: {', '.join(names[:12])}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return f"did you mean '{close[0]}'? {known}" if close else known
