@@ -1,1 +1,1 @@
-"""Tests: `unit` mirrors the package, `contract` runs one suite per interface, `property` and `feast` check the whole."""
+"""`unit` mirrors the package, `contract` is one suite per interface, `property` and `feast` check the whole."""
