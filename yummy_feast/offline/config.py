@@ -1,0 +1,92 @@
+"""The ``offline_store`` block of feature_store.yaml."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from pydantic import Field, model_validator
+
+from yummy_feast.errors import ConfigError, nearest
+from yummy_feast.offline.engines.base import EngineSettings
+from yummy_feast.offline.engines.table import ENGINES
+from yummy_feast.settings import interpolate_all, parse_size
+from yummy_feast.sources.context import context_of
+
+OLD_ENGINES = ("polars", "dask", "ray")
+OLD_KEYS = {"backend": "engine", "config": "spark_conf"}
+
+
+class YummyOfflineStoreConfig(FeastConfigBaseModel):
+    """How historical features are computed."""
+
+    type: str = "yummy_feast.YummyOfflineStore"
+    """Class path of the store, as Feast wants it."""
+
+    engine: str = "duckdb"
+    """``duckdb`` (embedded) or ``spark``."""
+
+    memory_limit: int | None = None
+    """Bytes one fetch may hold, or text such as ``4GB``; larger answers and joins go to disk. None = no limit."""
+
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Threads of one fetch."""
+
+    temp_directory: str | None = None
+    """Where to spill; relative to the repo. None = the system's temporary folder."""
+
+    spark_conf: dict[str, Any] = {}
+    """Settings of the Spark session."""
+
+    storage_options: dict[str, str] = {}
+    """Object-store settings: endpoint, key, secret, region, …"""
+
+    catalogs: dict[str, dict[str, Any]] = {}
+    """Named Iceberg catalogs with pyiceberg's own keys."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = interpolate_all(dict(values), "offline_store")
+        for old, new in OLD_KEYS.items():
+            if old in values:
+                warnings.warn(f"offline_store.{old} is now called {new}", DeprecationWarning, stacklevel=2)
+                values.setdefault(new, values.pop(old))
+        for key in values:
+            if key not in cls.model_fields:
+                raise ConfigError(f"offline_store has no setting '{key}'", hint=nearest(key, cls.model_fields))
+        engine = values.get("engine", "duckdb")
+        if engine in OLD_ENGINES:
+            warnings.warn(f"offline_store.engine {engine} is now duckdb", DeprecationWarning, stacklevel=2)
+            values["engine"] = engine = "duckdb"
+        if engine not in ENGINES:
+            raise ConfigError(f"offline_store.engine is '{engine}'", hint=nearest(str(engine), ENGINES))
+        if values.get("memory_limit") is not None:
+            values["memory_limit"] = parse_size(values["memory_limit"], "offline_store.memory_limit")
+        return values
+
+
+# Feast looks for the store in the module that its config class names (offline_utils.py, get_offline_store_from_config).
+YummyOfflineStoreConfig.__module__ = "yummy_feast.offline.store"
+
+
+def engine_settings(config: RepoConfig) -> EngineSettings:
+    """What the engine needs to know, from a repo's configuration.
+
+    Raises:
+        ConfigError: the repo's offline store is not ours.
+    """
+    store = config.offline_store
+    if not isinstance(store, YummyOfflineStoreConfig):
+        raise ConfigError(
+            f"offline_store.type is {type(store).__name__}", hint="set it to yummy_feast.YummyOfflineStore"
+        )
+    scratch = None
+    if store.temp_directory:
+        scratch = (Path(config.repo_path or ".") / store.temp_directory).expanduser()
+    return EngineSettings(context_of(config), store.threads, store.memory_limit, scratch)

@@ -1,0 +1,1 @@
+"""Engines: what computes a plan. One file each; ``base`` is the interface they share."""

@@ -1,0 +1,120 @@
+"""What an engine is: four questions about sources, answered in Arrow.
+
+An engine knows how to compute, not what is right: the point-in-time rule stands in ``offline.plan``. A new engine is one file beside
+this one and one row in ``ENGINES``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from yummy_feast.sources.base import SourceContext
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from yummy_feast.offline.entity_rows import EntityRows
+    from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
+    from yummy_feast.sources.base import YummySource
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How much an engine may use. memory_limit: bytes, None = no limit of ours; threads: of one fetch."""
+
+    context: SourceContext
+    threads: int
+    memory_limit: int | None = None
+    scratch: Path | None = None
+    """Where to spill; None = the system's temporary folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewReport:
+    """What a fetch did for one feature view. expired: the newest visible row was older than the ttl; unmatched: there was none
+    among the rows read (rows outside the fetch's time range are not read)."""
+
+    view: str
+    format: str
+    location: str
+    snapshot: str
+    pieces_read: int
+    pieces_total: int
+    columns: tuple[str, ...]
+    time_field: str
+    start: str
+    end: str
+    ttl: str
+    rows_read: int | None = None
+    matched: int | None = None
+    expired: int | None = None
+    unmatched: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How an answer comes about; ``str()`` is the plan for people."""
+
+    engine: str
+    summary: str
+    views: tuple[ViewReport, ...] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.engine}: {self.summary}", *(_paragraph(view) for view in self.views)])
+
+
+def _paragraph(view: ViewReport) -> str:
+    lines = [
+        f"  {view.view}",
+        f"    source     {view.format} {view.location} ({view.snapshot})",
+        f"    reads      {view.pieces_read} of {view.pieces_total} pieces"
+        + (f", {view.rows_read:,} rows" if view.rows_read is not None else ""),
+        f"    columns    {', '.join(view.columns)}",
+        f"    time       {view.time_field} from {view.start} to {view.end}, ttl {view.ttl}",
+    ]
+    if view.matched is not None:
+        lines.append(f"    rows       {view.matched:,} matched, {view.expired:,} expired, {view.unmatched:,} unmatched")
+    return "\n".join(lines)
+
+
+class FeatureAnswer(Protocol):
+    """The features of a fetch, one row per entity row, computed when asked for."""
+
+    def table(self) -> pa.Table:
+        """Feature columns in the order of the plan's outputs, in their declared types; as many rows as entity rows, same order."""
+
+    def explanation(self) -> Explanation:
+        """How; matching runs if it has not yet, features are not read."""
+
+
+class Engine(ABC):
+    """Computes plans."""
+
+    name: str
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def point_in_time(self, plan: RetrievalPlan, rows: EntityRows) -> FeatureAnswer:
+        """The features visible to each entity row by the rule in ``offline.plan``."""
+
+    @abstractmethod
+    def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
+        """For each key the newest row of the range (by event, then created time); rows with a null key or time are left out."""
+
+    @abstractmethod
+    def between(self, read: ReadPlan) -> pa.RecordBatchReader:
+        """Every row of the range, in the source's order; rows with a null time are left out when the range has an end or a start."""
+
+    @abstractmethod
+    def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
+        """The answer to one SELECT over sources by name.
+
+        Raises:
+            EntityRowsError: no SELECT, or an error in it.
+        """

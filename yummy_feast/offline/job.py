@@ -1,0 +1,191 @@
+"""The one retrieval job: whatever was asked, it hands out rows as pandas or Arrow, keeps them, or explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.saved_dataset import SavedDatasetStorage
+
+from yummy_feast.errors import RetrievalError
+from yummy_feast.offline.engines.base import Engine, Explanation, FeatureAnswer
+from yummy_feast.offline.entity_rows import EntityRows
+from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
+from yummy_feast.offline.times import show
+from yummy_feast.sources.adapt import as_yummy_source
+from yummy_feast.sources.base import SourceContext
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import OnDemandFeatureView
+    from feast.saved_dataset import ValidationReference
+
+DUMMY_ENTITY_ID = "__dummy_id"
+
+
+class Answer(Protocol):
+    """Rows that somebody asked for, not computed yet."""
+
+    def arrow(self, *, partial: bool = False) -> pa.Table:
+        """All rows; ``partial`` leaves out entity columns that Arrow cannot hold."""
+
+    def originals(self) -> pd.DataFrame | None:
+        """Columns that ``to_df`` gives back as they came, or None."""
+
+    def explanation(self) -> Explanation:
+        """How the rows come about."""
+
+
+class HistoricalAnswer:
+    """Entity rows and the features visible to each."""
+
+    def __init__(self, plan: RetrievalPlan, rows: EntityRows, features: FeatureAnswer) -> None:
+        self._plan = plan
+        self._rows = rows
+        self._features = features
+
+    def arrow(self, *, partial: bool = False) -> pa.Table:
+        """The entity columns, then the features in the order they were asked for."""
+        table = self._rows.table(partial=partial)
+        features = self._features.table()
+        if len(features.column_names) and len(features) != len(self._rows):
+            raise RetrievalError(
+                f"{len(self._rows)} entity rows became {len(features)} rows", hint="please report this"
+            )
+        for name, column in zip(features.column_names, features.columns, strict=True):
+            table = table.append_column(name, column)
+        return table
+
+    def originals(self) -> pd.DataFrame | None:
+        """The entity rows, if they came as pandas."""
+        return self._rows.frame
+
+    def explanation(self) -> Explanation:
+        """The engine's own."""
+        return self._features.explanation()
+
+
+class RangeAnswer:
+    """Rows of one source inside a time range: all of them, or the newest per key."""
+
+    def __init__(
+        self, read: ReadPlan, stream: Callable[[ReadPlan], pa.RecordBatchReader], what: str, engine: Engine
+    ) -> None:
+        self.read = read
+        self._stream = stream
+        self._what = what
+        self._engine = engine
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The rows as a stream."""
+        return self._stream(self.read)
+
+    def arrow(self, *, partial: bool = False) -> pa.Table:  # noqa: ARG002
+        """The rows as one table; without join keys Feast expects a column ``__dummy_id`` (offline_store.py of Feast 0.67)."""
+        table = self.reader().read_all().combine_chunks()
+        if not self.read.join_keys:
+            table = table.append_column(DUMMY_ENTITY_ID, pa.array([""] * len(table), pa.string()))
+        return table
+
+    def originals(self) -> pd.DataFrame | None:
+        """Nothing came in."""
+        return None
+
+    def explanation(self) -> Explanation:
+        """What would be read."""
+        read = self.read
+        start = "the beginning" if read.start is None else show(read.start)
+        end = "the end" if read.end is None else show(read.end)
+        columns = ", ".join(read.columns)
+        return Explanation(self._engine.name, f"{self._what} of {read.source.name} from {start} to {end}: {columns}")
+
+
+class YummyRetrievalJob(RetrievalJob):
+    """What every method of the offline store returns."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        context: SourceContext,
+        *,
+        metadata: RetrievalMetadata | None = None,
+        full_feature_names: bool = False,
+        on_demand: tuple[OnDemandFeatureView, ...] = (),
+    ) -> None:
+        self.answer = answer
+        self._context = context
+        self._metadata = metadata
+        self._full_feature_names = full_feature_names
+        self._on_demand = list(on_demand)
+        self._partial = False
+
+    def explain(self) -> None:
+        """Print how the rows come about: sources, snapshots, columns, time ranges, rows matched, expired and unmatched.
+
+        Matching is done for this (and kept for ``to_df`` and ``to_arrow``); features are not read.
+        """
+        import click
+
+        click.echo(str(self.explanation()))
+
+    def explanation(self) -> Explanation:
+        """The same as data."""
+        return self.answer.explanation()
+
+    def to_df(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pd.DataFrame:
+        """The rows as pandas; entity columns keep their dtypes, times are UTC.
+
+        validation_reference, timeout: as in Feast; an embedded engine has no timeout.
+        """
+        originals = self.answer.originals()
+        # Feast's own to_arrow runs on-demand views and validation; it asks _to_arrow_internal for the rows.
+        job = copy(self)
+        job._partial = originals is not None
+        table = job.to_arrow(validation_reference=validation_reference, timeout=timeout)
+        if originals is None:
+            return table.to_pandas().reset_index(drop=True)
+        import pandas as pd
+
+        fresh = table.select([name for name in table.column_names if name not in originals.columns]).to_pandas()
+        return pd.concat([originals, fresh], axis=1) if len(fresh.columns) else originals.copy()
+
+    def to_record_batch_reader(self) -> pa.RecordBatchReader:
+        """The rows as a stream, where on-demand views do not need them whole."""
+        if isinstance(self.answer, RangeAnswer) and self.answer.read.join_keys and not self._on_demand:
+            return self.answer.reader()
+        return self.to_arrow().to_reader()
+
+    def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
+        """Write the rows to a saved dataset's storage, in its own format; all or nothing.
+
+        Raises:
+            SavedDatasetLocationAlreadyExists: something is there and ``allow_overwrite`` is false.
+        """
+        source = as_yummy_source(storage.to_data_source())
+        source.replace(self.to_arrow(timeout=timeout), self._context, allow_overwrite=allow_overwrite)
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:  # noqa: ARG002
+        return self.answer.arrow().to_pandas()
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002
+        return self.answer.arrow(partial=self._partial)
+
+    @property
+    def full_feature_names(self) -> bool:
+        """As asked."""
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Views computed from the rows."""
+        return self._on_demand
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        """Feature references, keys and the span of entity times."""
+        return self._metadata
