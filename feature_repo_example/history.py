@@ -167,7 +167,7 @@ def _carrier_delays(flights: pd.DataFrame) -> pd.DataFrame:
     """Delays of the preceding hours per (carrier, origin), at the end of every hour with something to tell.
 
     Averages over departures alone would look fine while nobody leaves at all, so `overdue` counts the flights that
-    should have left in these hours and are still there, `LATE_MINUTES` or more behind. A cancelled flight is among them:
+    should have left in these hours and are still there, `LATE_MINUTES` or more behind. A cancelled flight counts too:
     that it will never leave is not known yet.
     """
     keys = ["carrier", "origin", "event_timestamp"]

@@ -9,6 +9,8 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from feature_repo_example.console import BAR
+
 TIMETABLE = ("hour", "weekday", "carrier", "origin", "dest", "distance")
 """What the flight itself tells, without any feature store."""
 FEATURES = {
@@ -74,7 +76,7 @@ def train(rows: pd.DataFrame, columns: Sequence[str], label: str) -> Model:
     categories = {name: pd.Index(sorted(rows.loc[~later, name].dropna().unique())) for name in texts}
     inputs = _inputs(rows, columns, categories)
     data = lightgbm.Dataset(inputs[~later], rows.loc[~later, "late"].astype("int8"))
-    with tqdm(total=_ROUNDS, desc=label, bar_format="{desc:<34}{bar:30} {n}/{total}", leave=False) as bar:
+    with tqdm(total=_ROUNDS, desc=label, bar_format=BAR, leave=False) as bar:
         booster = lightgbm.train(_PARAMETERS, data, num_boost_round=_ROUNDS, callbacks=[lambda _: bar.update()])
     scores = np.asarray(booster.predict(inputs[later]))
     return Model(booster, tuple(columns), categories, float(roc_auc_score(rows.loc[later, "late"], scores)), scores)

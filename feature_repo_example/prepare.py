@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from feature_repo_example import history
+from feature_repo_example.console import BAR
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
@@ -68,8 +69,8 @@ class _Stamp:
 def prepare(repo: Path = REPO, days: int | None = None, now: pd.Timestamp | None = None, again: bool = False) -> Layout:
     """Lay the tables out unless they are there and recent; `days` keeps only the last so many (for tests).
 
-    `now` is aware and defaults to this minute; `again` lays out whatever is there. An interrupted run leaves no stamp, so
-    the next one starts over. Takes a few seconds.
+    `now` is aware and defaults to this minute; `again` lays out whatever is there. An interrupted run leaves no stamp,
+    so the next one starts over. Takes a few seconds.
     """
     now = (pd.Timestamp.now(tz="UTC") if now is None else now.tz_convert("UTC")).floor("min")
     data = repo / "data"
@@ -103,9 +104,7 @@ def _still_good(stamp: _Stamp, data: Path, days: int | None, now: pd.Timestamp) 
 def _lay_out(data: Path, now: pd.Timestamp, days: int | None) -> dict[str, int]:
     data.mkdir(parents=True, exist_ok=True)
     steps: list[tuple[str, Callable[[], object]]] = []
-    with tqdm(
-        total=6, desc="reading a year of flights", bar_format="{desc:<34}{bar:30} {n}/{total}", leave=False
-    ) as bar:
+    with tqdm(total=6, desc="reading a year of flights", bar_format=BAR, leave=False) as bar:
         year = history.read(now, days)
         steps = [
             ("weather -> CSV", lambda: _write_csv(year.weather, data / "weather")),
@@ -116,7 +115,7 @@ def _lay_out(data: Path, now: pd.Timestamp, days: int | None) -> dict[str, int]:
         ]
         for label, write in steps:
             bar.update()
-            bar.set_description(label)
+            bar.set_description_str(label)
             write()
         bar.update()
     names = ("weather", "planes", "carrier_delays", "arrivals", "flights")
