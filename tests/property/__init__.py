@@ -1,0 +1,1 @@
+"""Properties: what must hold for any input, found by hypothesis and compared with something naive."""

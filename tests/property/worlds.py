@@ -1,0 +1,240 @@
+"""Small worlds for the point-in-time join: a few sources, entity rows that ask about them, and what the oracle answers.
+
+A moment lies on a grid of hours, give or take one tick of its column's unit, so that ties and rows exactly at (and just
+beside) the edge of a ttl are common instead of never seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from tests.property import oracle
+
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+ZONES = (None, "UTC", "+05:30", "America/New_York")
+ERAS = {
+    1900: -2_208_988_800,
+    # Some hours before and after the epoch: negative numbers must not round towards zero.
+    1970: -3 * 3600,
+    # New York turns its clocks forward at 07:00 UTC.
+    2024: 1_710_050_400,
+    # A day before the end of Python's calendar: no zone shows it as the year 10000.
+    9999: 253_402_300_800 - 24 * 3600,
+}
+TTLS = (
+    None,
+    timedelta(0),
+    timedelta(microseconds=1),
+    timedelta(hours=1),
+    timedelta(hours=2),
+    timedelta(hours=2, microseconds=1),
+    timedelta(days=30),
+)
+KEY_TYPES = {"user": (pa.int64(), pa.int32()), "shop": (pa.string(),), "lane": (pa.int32(), pa.int64())}
+KEY_VALUES: Mapping[str, Sequence[object]] = {"user": (-1, 0, 1), "shop": ("", "a", "ab"), "lane": (7, 8)}
+# A source never has these: who asks for them finds nothing, also where they do not fit the source's type.
+UNKNOWN_KEYS = {"int32": 2**31 - 1, "int64": 2**32, "string": "nowhere"}
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a world may contain; narrowed for a store that answers only part of it right."""
+
+    units: tuple[str, ...] = ("s", "ms", "us", "ns")
+    nulls_in_entity_keys: bool = True
+    full_ties: bool = True
+    keyless_views: bool = True
+    partial_key_maps: bool = True
+    many_files: bool = True
+    created_cutoff: bool = True
+    min_entity_rows: int = 0
+    forms: tuple[str, ...] = ("pandas", "arrow", "path")
+    renamed_time: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows at rest. ``table`` has stored names; ``mapping`` is stored -> feature name; files begin at ``cuts``."""
+
+    name: str
+    table: pa.Table
+    keys: tuple[str, ...]
+    created: bool
+    mapping: Mapping[str, str]
+    cuts: tuple[int, ...]
+    ttl: timedelta | None
+
+    def stored(self, name: str) -> str:
+        """The column that a feature view's ``name`` is read from."""
+        return next((old for old, new in self.mapping.items() if new == name), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One appearance of a source's feature view in a fetch: under which name, by which entity columns for its keys."""
+
+    source: Source
+    alias: str | None
+    key_columns: Mapping[str, str]
+    features: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.alias or self.source.name
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    entity_rows: pa.Table
+    time: str
+    uses: tuple[Use, ...]
+    created_cutoff: bool
+    full_names: bool
+    form: str
+
+    def column_of(self, use: Use, feature: str) -> str:
+        return f"{use.name}__{feature}" if self.full_names else feature
+
+    def expected(self) -> list[dict[str, Any]]:
+        views = [
+            oracle.View(
+                rows=plain(use.source.table),
+                keys={column: use.source.stored(key) for key, column in use.key_columns.items()},
+                features={self.column_of(use, feature): use.source.stored(feature) for feature in use.features},
+                event=use.source.stored("event"),
+                created=use.source.stored("created") if use.source.created else None,
+                ttl=None if use.source.ttl is None else use.source.ttl // timedelta(microseconds=1) * 1000,
+            )
+            for use in self.uses
+        ]
+        return oracle.point_in_time(plain(self.entity_rows), views, time=self.time, created_cutoff=self.created_cutoff)
+
+
+def plain(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dicts that compare with ==: times are nanoseconds since 1970 UTC, a NaN is the text 'NaN'."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_timestamp(column.type):
+            tick = 10**9 // TICKS[column.type.unit]
+            values = [None if value is None else value * tick for value in column.cast(pa.int64()).to_pylist()]
+        else:
+            values = [
+                "NaN" if isinstance(value, float) and math.isnan(value) else value for value in column.to_pylist()
+            ]
+        columns[name] = values
+    return [{name: values[i] for name, values in columns.items()} for i in range(table.num_rows)]
+
+
+@st.composite
+def moments(draw: st.DrawFn, era: int, units: Sequence[str], rows: int, *, hours: int, nulls: bool) -> pa.Array:
+    """A timestamp column of ``rows`` moments in one unit and zone, drawn from the grid of ``era``."""
+    fitting = [unit for unit in units if era != 9999 or unit != "ns"]
+    unit, zone = draw(st.sampled_from(fitting)), draw(st.sampled_from(ZONES))
+    moment = st.builds(
+        lambda hour, tick: (ERAS[era] + hour * 3600) * TICKS[unit] + tick,
+        st.integers(0, hours),
+        st.sampled_from((0, 0, 0, -1, 1)),
+    )
+    values = draw(st.lists(st.none() | moment if nulls else moment, min_size=rows, max_size=rows))
+    return pa.array(values, pa.timestamp(unit, zone))
+
+
+@st.composite
+def key_column(draw: st.DrawFn, name: str, rows: int, *, nulls: bool, unknown: bool) -> pa.Array:
+    """A join key of ``rows`` values from a small set; ``unknown`` adds one that no source has."""
+    kind = draw(st.sampled_from(KEY_TYPES[name]))
+    values = st.sampled_from((*KEY_VALUES[name], *([UNKNOWN_KEYS[str(kind)]] if unknown else [])))
+    return pa.array(draw(st.lists(st.none() | values if nulls else values, min_size=rows, max_size=rows)), kind)
+
+
+def value_column(values: st.SearchStrategy[object], kind: pa.DataType, rows: int) -> st.SearchStrategy[pa.Array]:
+    return st.lists(st.none() | values, min_size=rows, max_size=rows).map(lambda column: pa.array(column, kind))
+
+
+@st.composite
+def sources(draw: st.DrawFn, domain: Domain, era: int, name: str) -> Source:
+    rows = draw(st.integers(0, 14))
+    keys = tuple(
+        draw(st.lists(st.sampled_from(sorted(KEY_TYPES)), unique=True, min_size=not domain.keyless_views, max_size=3))
+    )
+    created = draw(st.booleans())
+    columns = {key: draw(key_column(key, rows, nulls=True, unknown=False)) for key in keys}
+    columns["event"] = draw(moments(era, domain.units, rows, hours=4, nulls=True))
+    if created:
+        columns["created"] = draw(moments(era, domain.units, rows, hours=3, nulls=True))
+    # The number of the row tells which row won; the other two show that its nulls stay.
+    columns[f"{name}_row"] = pa.array(range(rows), pa.int64())
+    columns[f"{name}_level"] = draw(value_column(st.sampled_from((0.5, -0.0, math.nan)), pa.float64(), rows))
+    columns[f"{name}_text"] = draw(value_column(st.sampled_from(("", "x")), pa.string(), rows))
+    table = pa.table(columns)
+    if not domain.full_ties:
+        table = without_full_ties(table, [*keys, "event", *(["created"] if created else [])])
+    mapped = draw(st.sets(st.sampled_from(table.column_names)))
+    cuts = draw(st.lists(st.integers(0, table.num_rows), max_size=2)) if domain.many_files else []
+    return Source(
+        name=name,
+        table=table.rename_columns([f"s_{column}" if column in mapped else column for column in table.column_names]),
+        keys=keys,
+        created=created,
+        mapping={f"s_{column}": column for column in sorted(mapped)},
+        cuts=(0, *sorted(cuts)),
+        ttl=draw(st.sampled_from(TTLS)),
+    )
+
+
+def without_full_ties(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The table without rows that agree with an earlier one in keys, event and created: there any answer would do."""
+    seen, kept = set(), []
+    for i, row in enumerate(plain(table.select(columns))):
+        if (rank := tuple(row.values())) not in seen:
+            seen.add(rank)
+            kept.append(i)
+    return table.take(pa.array(kept, pa.int64()))
+
+
+@st.composite
+def uses(draw: st.DrawFn, domain: Domain, source: Source, alias: str | None) -> Use:
+    """Under an alias a key may come from a column of another name, as origin and destination of one airport view do."""
+    other = draw(st.sets(st.sampled_from(source.keys))) if alias and source.keys else set()
+    if other and not domain.partial_key_maps:
+        other = set(source.keys)
+    features = [f"{source.name}_{kind}" for kind in ("row", "level", "text")]
+    chosen = draw(st.lists(st.sampled_from(features), unique=True, min_size=1))
+    return Use(source, alias, {key: f"other_{key}" if key in other else key for key in source.keys}, tuple(chosen))
+
+
+@st.composite
+def worlds(draw: st.DrawFn, domain: Domain = Domain()) -> World:
+    era = draw(st.sampled_from(sorted(ERAS)))
+    found = [draw(sources(domain, era, f"view{i}")) for i in range(draw(st.integers(1, 3)))]
+    used = [draw(uses(domain, source, draw(st.sampled_from((None, f"as_{source.name}"))))) for source in found]
+    full_names = draw(st.booleans())
+    if full_names and draw(st.booleans()):
+        used.append(draw(uses(domain, found[0], "twin")))
+    rows = draw(st.integers(domain.min_entity_rows, 12))
+    time = draw(st.sampled_from(("event_timestamp", "asked_at"))) if domain.renamed_time else "event_timestamp"
+    columns = {"entity_row": pa.array(range(rows), pa.int64())}
+    for name in sorted({column for use in used for column in use.key_columns.values()}):
+        key = name.removeprefix("other_")
+        columns[name] = draw(key_column(key, rows, nulls=domain.nulls_in_entity_keys, unknown=True))
+    columns[time] = draw(moments(era, domain.units, rows, hours=5, nulls=False))
+    columns["weight"] = draw(value_column(st.sampled_from((0.25, 3.0)), pa.float32(), rows))
+    table = pa.table(columns)
+    if rows and draw(st.booleans()):
+        # Equal in everything but the first column: neither may swallow the other.
+        table = pa.concat_tables([table, table.slice(draw(st.integers(0, rows - 1)), 1)])
+    return World(
+        entity_rows=table,
+        time=time,
+        uses=tuple(used),
+        created_cutoff=domain.created_cutoff and draw(st.booleans()),
+        full_names=full_names,
+        form=draw(st.sampled_from(domain.forms)),
+    )
