@@ -114,11 +114,12 @@ def _codes_of(number: int) -> str:
     return NARROWER.get(kind.code, kind.code)
 
 
-def fit(columns: Sequence[Column], known: Iterable[RowSchema] = ()) -> RowSchema:
+def fit(columns: Sequence[Column], known: Iterable[RowSchema] = (), *, new: bool = True) -> RowSchema:
     """The schema that holds these columns in the fewest bytes: one of ``known`` where one can hold them, else a new one.
 
-    A new schema is at least as wide as the widest known one with the same columns, so that schemas of a view get wider
-    and their number stays small.
+    A new schema is at least as wide as the widest known one with the same columns, so that the schemas of a view get wider
+    and their number stays small. ``new=False`` falls back to the widths as declared: a few pushed rows tell too little
+    about the rows to come to be worth a schema of their own.
     """
     pairs = tuple((column.name, column.number) for column in columns)
     needed = tuple(_narrowest(column) for column in columns)
@@ -126,6 +127,8 @@ def fit(columns: Sequence[Column], known: Iterable[RowSchema] = ()) -> RowSchema
     fitting = [schema for schema in same if schema.codes == _wider(schema.codes, needed)]
     if fitting:
         return min(fitting, key=lambda schema: schema.fixed_size)
+    if not new:
+        return RowSchema.of(pairs)
     if same:
         needed = _wider(needed, max(same, key=lambda schema: schema.fixed_size).codes)
     return RowSchema(pairs, needed)
@@ -192,7 +195,7 @@ def encode(
 
 
 def tombstone(event: int, created: int | None = None) -> bytes:
-    """The row that says "deleted at that time"; microseconds since 1970. It is read as no row, and older rows lose against it."""
+    """The row that says "deleted at that time" (microseconds since 1970): read as no row, and older rows lose to it."""
     return _HEADER.pack(VERSION, event + _SIGN, 0 if created is None else created + _SIGN, TOMBSTONE, bytes(4))
 
 
