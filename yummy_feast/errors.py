@@ -19,8 +19,8 @@ YummyError                      message + hint (what to do about it)
     ├── RowDecodeError          bytes in Redis that are no row of ours           (ValueError)
     └── OnlineRequestError      a request for online features that is malformed  (ValueError)
 
-Each has a builtin as second parent, so callers that know nothing of this package can still catch it. The text is one line: what is
-wrong with its name and value; the hint says how to mend it.
+Each has a builtin as second parent, so callers that know nothing of this package can still catch it. The text is one
+line: what is wrong with its name and value; the hint says how to mend it.
 """
 
 from __future__ import annotations

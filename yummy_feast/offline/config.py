@@ -14,7 +14,7 @@ from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.offline.engines.base import EngineSettings
 from yummy_feast.offline.engines.table import ENGINES
 from yummy_feast.settings import interpolate_all, parse_size
-from yummy_feast.sources.context import context_of
+from yummy_feast.sources.base import context_of
 
 OLD_ENGINES = ("polars", "dask", "ray")
 OLD_KEYS = {"backend": "engine", "config": "spark_conf"}

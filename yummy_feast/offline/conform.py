@@ -1,8 +1,8 @@
 """Columns as declared: the same feature has the same type offline and online.
 
-A source may hold a feature in another type than its Field declares (pandas writes integers with gaps as floats, CSV knows no 32-bit
-numbers). Where the values fit, they are cast; where they do not, that is an error that names the column. Types that Feast describes
-only loosely (lists, maps, structs, decimals, JSON) stay as the source has them.
+A source may hold a feature in another type than its Field declares (pandas writes integers with gaps as floats, CSV
+knows no 32-bit numbers). Where the values fit, they are cast; where they do not, that is an error that names the
+column. Types that Feast describes only loosely (lists, maps, structs, decimals, JSON) stay as the source has them.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray:
 
 
 def _number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _loose(kind: pa.DataType) -> bool:
-    return pa.types.is_nested(kind) or pa.types.is_decimal(kind)
+    return bool(pa.types.is_nested(kind) or pa.types.is_decimal(kind))

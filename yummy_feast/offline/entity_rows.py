@@ -1,4 +1,6 @@
-"""Entity rows: which entities, as of when. They come as pandas, Arrow, Parquet or SQL and leave as one table with one time column."""
+"""Entity rows: which entities, as of when. They come as pandas, Arrow, Parquet or SQL and leave as one table with one
+time column.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def select_all(timestamp: datetime) -> SelectAll:
 
 
 class EntityRows:
-    """Entity rows in Arrow, beside the pandas frame they came in (if they did), whose columns the answer gives back untouched."""
+    """Entity rows in Arrow, beside the pandas frame they came in (if they did), whose columns the answer gives back
+    untouched.
+    """
 
     def __init__(
         self, columns: dict[str, pa.ChunkedArray | pa.Array], time_column: str, frame: pd.DataFrame | None = None
@@ -116,7 +120,8 @@ class EntityRows:
 
 
 def time_column_of(columns: dict[str, bool]) -> str:
-    """The entity rows' time column: ``event_timestamp``, else the only one that holds timestamps. columns: name -> holds timestamps.
+    """The entity rows' time column: ``event_timestamp``, else the only one that holds timestamps. columns: name ->
+    holds timestamps.
 
     Raises:
         EntityRowsError: there is none, or more than one.
@@ -154,7 +159,9 @@ def drop_null_rows(table: pa.Table) -> pa.Table:
 
 
 def _parse_objects(column: Any) -> Any:
-    """Python datetimes (perhaps in several zones) as one UTC column; text is refused, because guessing its format leaks or loses rows."""
+    """Python datetimes (perhaps in several zones) as one UTC column; text is refused, because guessing its format
+    leaks or loses rows.
+    """
     import pandas as pd
 
     present = column.dropna()

@@ -1,7 +1,8 @@
 """Entity rows nobody wrote down: every entity of the views asked for.
 
-For a time range: each distinct (join keys, event time) inside it, so that every recorded moment of every entity is one row, as in
-Feast's Postgres and Spark stores. For ``select_all``: each distinct entity known by then, once, as of that moment.
+For a time range: each distinct (join keys, event time) inside it, so that every recorded moment of every entity is
+one row, as in Feast's Postgres and Spark stores. For ``select_all``: each distinct entity known by then, once, as of
+that moment.
 
 Views may differ in their join keys as long as one view (or several) has all of them; its entities are the rows.
 """
@@ -22,7 +23,8 @@ from yummy_feast.offline.times import utc
 def every_entity(
     engine: Engine, plan: RetrievalPlan, start: int | None, end: int | None, *, as_of: datetime | None = None
 ) -> EntityRows:
-    """The entity rows of a range (microseconds, both ends included), sorted by time; or, with ``as_of``, one row per entity.
+    """The entity rows of a range (microseconds, both ends included), sorted by time; or, with ``as_of``, one row per
+    entity.
 
     Raises:
         EntityRowsError: no view has all the join keys.

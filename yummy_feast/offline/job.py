@@ -83,8 +83,10 @@ class RangeAnswer:
         """The rows as a stream."""
         return self._stream(self.read)
 
-    def arrow(self, *, partial: bool = False) -> pa.Table:  # noqa: ARG002
-        """The rows as one table; without join keys Feast expects a column ``__dummy_id`` (offline_store.py of Feast 0.67)."""
+    def arrow(self, *, partial: bool = False) -> pa.Table:
+        """The rows as one table; without join keys Feast expects a column ``__dummy_id`` (offline_store.py of Feast
+        0.67).
+        """
         table = self.reader().read_all().combine_chunks()
         if not self.read.join_keys:
             table = table.append_column(DUMMY_ENTITY_ID, pa.array([""] * len(table), pa.string()))
@@ -169,10 +171,10 @@ class YummyRetrievalJob(RetrievalJob):
         source = as_yummy_source(storage.to_data_source())
         source.replace(self.to_arrow(timeout=timeout), self._context, allow_overwrite=allow_overwrite)
 
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:  # noqa: ARG002
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         return self.answer.arrow().to_pandas()
 
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self.answer.arrow(partial=self._partial)
 
     @property

@@ -1,15 +1,15 @@
 """What a fetch means, before any engine computes it.
 
-The point-in-time rule, which every engine only carries out. For an entity row at time ``t`` and one feature view, a source row is a
-candidate if and only if
+The point-in-time rule, which every engine only carries out. For an entity row at time ``t`` and one feature view, a
+source row is a candidate if and only if
 
 - every join key is equal (a null key equals nothing), and its event time is not null;
 - ``t - ttl <= event time <= t``, both ends included; no ttl (or a ttl of zero) leaves the lower end open;
 - with the created cut-off, and a source that has created times, its created time is not null and not after ``t``.
 
-Of the candidates the newest event time wins, then the newest created time (a missing one loses), then the last row in the source's
-order. The winner's values are the answer, nulls included; without a winner all features of the view are null. Every entity row yields
-exactly one row, in the order given.
+Of the candidates the newest event time wins, then the newest created time (a missing one loses), then the last row in
+the source's order. The winner's values are the answer, nulls included; without a winner all features of the view are
+null. Every entity row yields exactly one row, in the order given.
 
 This module touches no file: sources are carried, not read.
 """
@@ -49,8 +49,8 @@ class FeatureColumn:
 class ViewPlan:
     """One feature view of a fetch.
 
-    name: as in feature references. join_keys: (column of the entity rows, column of the source). time, created: source columns.
-    ttl: microseconds, 0 = no limit. cutoff: created times bound visibility too.
+    name: as in feature references. join_keys: (column of the entity rows, column of the source). time, created:
+    source columns. ttl: microseconds, 0 = no limit. cutoff: created times bound visibility too.
     """
 
     name: str
@@ -114,7 +114,8 @@ class RetrievalPlan:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """Rows of one source inside a time range, as materialization and saved datasets read them; names are the source's own.
+    """Rows of one source inside a time range, as materialization and saved datasets read them; names are the source's
+    own.
 
     start, end: microseconds since 1970 UTC, both included, None = open.
     """

@@ -23,7 +23,6 @@ from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
 from yummy_feast.sources.adapt import as_yummy_source
 
 if TYPE_CHECKING:
-    import pandas as pd
     from feast import FeatureView
     from feast.feature_logging import LoggingConfig, LoggingSource
     from feast.infra.registry.base_registry import BaseRegistry
@@ -50,8 +49,9 @@ class YummyOfflineStore(OfflineStore):
     ) -> YummyRetrievalJob:
         """The features of each entity row, as the rule in ``offline.plan`` says.
 
-        entity_df: pandas, Arrow, a path to Parquet (``pathlib.Path`` or text ending in .parquet), SQL over the sources of the registry,
-        ``select_all(timestamp)``, or None with ``start_date``/``end_date`` for every (entity, event time) of the range.
+        entity_df: pandas, Arrow, a path to Parquet (``pathlib.Path`` or text ending in .parquet), SQL over the
+        sources of the registry, ``select_all(timestamp)``, or None with ``start_date``/``end_date`` for every
+        (entity, event time) of the range.
 
         Raises:
             EntityRowsError, NameCollisionError, SourceError and its children: each names the column and the fix.

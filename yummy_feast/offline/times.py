@@ -1,9 +1,9 @@
 """Instants as int64, without ever moving one across another.
 
-Sources and entity rows hold times in seconds to nanoseconds, with and without a zone. Comparing them in one common unit either
-overflows (nanoseconds end in 2262) or rounds (a feature of 10.4 us must not become visible at 10 us). So features keep their own unit
-and the entity rows' times become bounds in it, exactly: the newest allowed instant is rounded down, the oldest allowed is rounded up.
-A time without a zone is UTC.
+Sources and entity rows hold times in seconds to nanoseconds, with and without a zone. Comparing them in one common
+unit either overflows (nanoseconds end in 2262) or rounds (a feature of 10.4 us must not become visible at 10 us). So
+features keep their own unit and the entity rows' times become bounds in it, exactly: the newest allowed instant is
+rounded down, the oldest allowed is rounded up. A time without a zone is UTC.
 """
 
 from __future__ import annotations
@@ -54,10 +54,7 @@ def instants(values: pa.Array | pa.ChunkedArray, unit: str | None = None) -> Int
         values = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
     kind = values.type
     own = unit_of("time", kind)
-    if pa.types.is_date32(kind):
-        raw = values.view(pa.int32()).cast(pa.int64())
-    else:
-        raw = values.view(pa.int64())
+    raw = values.view(pa.int32()).cast(pa.int64()) if pa.types.is_date32(kind) else values.view(pa.int64())
     nulls = raw.null_count
     out: Int64s = (pc.fill_null(raw, 0) if nulls else raw).to_numpy(zero_copy_only=False)
     if pa.types.is_date32(kind):
@@ -84,7 +81,9 @@ def newest_allowed(entity: Int64s, entity_unit: str, unit: str) -> Int64s:
 
 
 def oldest_allowed(entity: Int64s, entity_unit: str, unit: str, ttl_us: int) -> Int64s:
-    """The smallest instant in ``unit`` that is not before each entity time minus the ttl (microseconds); ``MIN`` + 1 where open."""
+    """The smallest instant in ``unit`` that is not before each entity time minus the ttl (microseconds); ``MIN`` + 1
+    where open.
+    """
     have, want = PER_SECOND[entity_unit], PER_SECOND[unit]
     if have < PER_SECOND["us"]:
         entity, have = scale_up(entity, PER_SECOND["us"] // have), PER_SECOND["us"]

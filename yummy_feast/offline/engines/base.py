@@ -1,7 +1,7 @@
 """What an engine is: four questions about sources, answered in Arrow.
 
-An engine knows how to compute, not what is right: the point-in-time rule stands in ``offline.plan``. A new engine is one file beside
-this one and one row in ``ENGINES``.
+An engine knows how to compute, not what is right: the point-in-time rule stands in ``offline.plan``. A new engine is
+one file beside this one and one row in ``ENGINES``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ViewReport:
-    """What a fetch did for one feature view. expired: the newest visible row was older than the ttl; unmatched: there was none
-    among the rows read (rows outside the fetch's time range are not read)."""
+    """What a fetch did for one feature view. expired: the newest visible row was older than the ttl; unmatched: there
+    was none among the rows read (rows outside the fetch's time range are not read).
+    """
 
     view: str
     format: str
@@ -85,7 +86,9 @@ class FeatureAnswer(Protocol):
     """The features of a fetch, one row per entity row, computed when asked for."""
 
     def table(self) -> pa.Table:
-        """Feature columns in the order of the plan's outputs, in their declared types; as many rows as entity rows, same order."""
+        """Feature columns in the order of the plan's outputs, in their declared types; as many rows as entity rows,
+        same order.
+        """
 
     def explanation(self) -> Explanation:
         """How; matching runs if it has not yet, features are not read."""
@@ -105,11 +108,15 @@ class Engine(ABC):
 
     @abstractmethod
     def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
-        """For each key the newest row of the range (by event, then created time); rows with a null key or time are left out."""
+        """For each key the newest row of the range (by event, then created time); rows with a null key or time are
+        left out.
+        """
 
     @abstractmethod
     def between(self, read: ReadPlan) -> pa.RecordBatchReader:
-        """Every row of the range, in the source's order; rows with a null time are left out when the range has an end or a start."""
+        """Every row of the range, in the source's order; rows with a null time are left out when the range has an end
+        or a start.
+        """
 
     @abstractmethod
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:

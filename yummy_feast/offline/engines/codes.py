@@ -1,7 +1,7 @@
 """Join keys as small integers.
 
-The entity rows decide which keys matter, so they are numbered once, and every batch of a source is looked up in that numbering; -1
-is a key nobody asked for, or a null, which matches nothing.
+The entity rows decide which keys matter, so they are numbered once, and every batch of a source is looked up in that
+numbering; -1 is a key nobody asked for, or a null, which matches nothing.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def common_family(
 
 
 def canonical(column: pa.Array | pa.ChunkedArray, kind: str, name: str) -> pa.Array:
-    """A key column in the one type in which its family is compared; values outside it become null (they match nothing)."""
+    """A key column in the one type in which its family is compared; values outside it become null (they match
+    nothing).
+    """
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(flat.type):
         flat = flat.cast(flat.type.value_type)
@@ -100,7 +102,9 @@ def canonical(column: pa.Array | pa.ChunkedArray, kind: str, name: str) -> pa.Ar
 
 
 class Numbering:
-    """Distinct values of one canonical column, numbered 0, 1, …; ``look_up`` answers -1 for every other value and for null."""
+    """Distinct values of one canonical column, numbered 0, 1, …; ``look_up`` answers -1 for every other value and for
+    null.
+    """
 
     def __init__(self, values: pa.Array) -> None:
         self._values = pc.drop_null(pc.unique(values))

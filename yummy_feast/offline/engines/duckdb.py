@@ -1,7 +1,7 @@
 """The embedded engine: DuckDB for SQL and for the newest row per key, our own linear pass for point-in-time joins.
 
-Sources reach DuckDB as Arrow streams, so every format works without DuckDB extensions (which would be downloaded at run time). DuckDB
-sees join keys, times and row addresses only; feature columns keep the types the source gave them.
+Sources reach DuckDB as Arrow streams, so every format works without DuckDB extensions (which would be downloaded at
+run time). DuckDB sees join keys, times and row addresses only; feature columns keep the types the source gave them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class DuckDBEngine(Engine):
         stream = pa.RecordBatchReader.from_batches(scan.schema, batches)
         connection.register("yummy_stream", stream)
         quoted = '"' + name.replace('"', '""') + '"'
-        connection.execute(f"CREATE TEMP TABLE {quoted} AS SELECT * FROM yummy_stream")
+        connection.execute(f"CREATE TEMP TABLE {quoted} AS FROM yummy_stream")
         connection.unregister("yummy_stream")
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
@@ -108,7 +108,7 @@ class DuckDBEngine(Engine):
         with self._connect() as connection:
             connection.register("keyed", stream)
             # The struct compares field by field: newest event, then newest created, then last in the source.
-            picked = connection.sql(f"SELECT max({{'t': t, 'c': c, 'a': {_ADDRESS}}}).a AS a FROM keyed {by}")
+            picked = connection.sql(f"SELECT max({{'t': t, 'c': c, 'a': {_ADDRESS}}}).a AS a FROM keyed {by}")  # noqa: S608 - names of our own making
             found = picked.to_arrow_table().column("a").drop_null().to_numpy()
         return np.sort(found)
 
@@ -169,7 +169,9 @@ class DuckDBEngine(Engine):
 
 
 def _inside(read: ReadPlan, batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows lie in the range; a range is in microseconds, so finer times are compared rounded both ways, exactly."""
+    """Which rows lie in the range; a range is in microseconds, so finer times are compared rounded both ways,
+    exactly.
+    """
     column = batch.column(read.time)
     times = instants(column)
     unit = unit_of(read.time, column.type)

@@ -1,7 +1,7 @@
 """The second pass: read the feature columns and keep the rows that were matched.
 
-Wide columns are never dragged through the join. A row is found again by its address; fixed-width values are scattered straight into
-the answer's buffers, everything else is collected in address order and put in place at the end.
+Wide columns are never dragged through the join. A row is found again by its address; fixed-width values are scattered
+straight into the answer's buffers, everything else is collected in address order and put in place at the end.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ STATE_BYTES = 96
 
 @dataclass(slots=True)
 class Match:
-    """One view's answer before its features are read. addresses: of each entity row's feature row, -1 = none; shape (rows,)."""
+    """One view's answer before its features are read. addresses: of each entity row's feature row, -1 = none; shape
+    (rows,).
+    """
 
     scan: Scan
     pieces: list[Piece]
@@ -52,7 +54,9 @@ class Match:
 
 
 class EmbeddedAnswer:
-    """A fetch computed in this process. Matching is done once and kept (8 bytes per entity row and view); features are read per call."""
+    """A fetch computed in this process. Matching is done once and kept (8 bytes per entity row and view); features
+    are read per call.
+    """
 
     def __init__(self, plan: RetrievalPlan, rows: EntityRows, settings: EngineSettings) -> None:
         self._plan = plan
@@ -218,14 +222,18 @@ class EmbeddedAnswer:
         return int(start), int(to_micros(ends, unit, up=True)[1])
 
     def _blocks(self, rows: int) -> list[slice]:
-        """Stretches of entity rows whose matching state fits into a quarter of the memory limit; each reads the keys once more."""
+        """Stretches of entity rows whose matching state fits into a quarter of the memory limit; each reads the keys
+        once more.
+        """
         limit = self._settings.memory_limit
         size = max(rows, 1) if limit is None else max(limit // 4 // STATE_BYTES, 100_000)
         return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def _unit(view: ViewPlan, schema: pa.Schema) -> str:
-    """The unit a view is compared in: its event times' own, or the finer of event and created times when both bound visibility."""
+    """The unit a view is compared in: its event times' own, or the finer of event and created times when both bound
+    visibility.
+    """
     unit = unit_of(view.time, schema.field(view.time).type)
     if view.created:
         created = unit_of(view.created, schema.field(view.created).type)

@@ -15,7 +15,8 @@ PIECE_BITS = 40
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Results in the order of ``items``, computed on up to ``threads`` threads, never more than one result ahead of each thread.
+    """Results in the order of ``items``, computed on up to ``threads`` threads, never more than one result ahead of
+    each thread.
 
     The first error stops the pass: nothing further is started, and what runs is waited for.
     """

@@ -1,13 +1,13 @@
 """The point-in-time join as one pass over the features, with memory for the entity rows only.
 
-Sort the entity rows by (key, time). A feature row first becomes visible to the earliest entity row of its key that is not older than
-it: its slot, found by binary search. Each slot remembers the best feature row that fell into it: newest event time, then newest
-created time, then last in the source. A running maximum along each key's slots then gives every entity row the best of everything
-visible to it. Features are never sorted or held, so memory does not depend on how many there are, and a key with a long history costs
-no more than many keys with short ones.
+Sort the entity rows by (key, time). A feature row first becomes visible to the earliest entity row of its key that is
+not older than it: its slot, found by binary search. Each slot remembers the best feature row that fell into it:
+newest event time, then newest created time, then last in the source. A running maximum along each key's slots then
+gives every entity row the best of everything visible to it. Features are never sorted or held, so memory does not
+depend on how many there are, and a key with a long history costs no more than many keys with short ones.
 
-With the created cut-off a feature becomes visible at the later of its event and created times; nothing else changes, because the
-running maximum compares event times, not slot order.
+With the created cut-off a feature becomes visible at the later of its event and created times; nothing else changes,
+because the running maximum compares event times, not slot order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from yummy_feast.offline.times import MAX, MISSING, Int64s
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Feature rows that are visible to at least one entity row, with the slot each falls into; all arrays of shape (n,)."""
+    """Feature rows that are visible to at least one entity row, with the slot each falls into; all arrays of shape
+    (n,).
+    """
 
     slots: Int64s
     times: Int64s
@@ -33,8 +35,10 @@ class Slots:
     """State of one view's join. ``locate`` may run in several threads at once; ``offer`` must not."""
 
     def __init__(self, codes: Int64s, bounds: Int64s, *, with_created: bool, in_order: bool) -> None:
-        """codes: key code per entity row, -1 = matches nothing; bounds: newest visible instant per entity row, ``MISSING`` = null;
-        in_order: features become visible at their event time, so that a later slot always holds later events."""
+        """codes: key code per entity row, -1 = matches nothing; bounds: newest visible instant per entity row,
+        ``MISSING`` = null; in_order: features become visible at their event time, so that a later slot always holds
+        later events.
+        """
         self._entity_rows = len(codes)
         self._in_order = in_order
         self._active = np.flatnonzero((codes >= 0) & (bounds != MISSING))
@@ -55,7 +59,9 @@ class Slots:
         return self._axis.high
 
     def locate(self, codes: Int64s, times: Int64s, created: Int64s | None, visible: Int64s, rows: Int64s) -> Located:
-        """The slots of a batch. visible: when each feature row becomes visible; rows with code -1 or time ``MISSING`` drop out."""
+        """The slots of a batch. visible: when each feature row becomes visible; rows with code -1 or time ``MISSING``
+        drop out.
+        """
         wanted = np.flatnonzero((codes >= 0) & (visible <= self._axis.high) & (times != MISSING))
         if len(wanted) < len(codes):
             codes, visible = codes[wanted], visible[wanted]
@@ -93,12 +99,15 @@ class Slots:
         np.maximum.at(self.rows, slots, rows)
 
     def resolve(self) -> tuple[Int64s, Int64s]:
-        """For each entity row the address of its feature row (-1 = none) and that row's event time; both of shape (entity rows,)."""
+        """For each entity row the address of its feature row (-1 = none) and that row's event time; both of shape
+        (entity rows,).
+        """
         n = len(self.rows)
         by_rank = self._ranked()
         rank = np.full(n, -1, np.int64)
         rank[by_rank] = np.arange(len(by_rank))
-        # Each key's stretch of slots gets its own range of numbers, so that one running maximum never crosses into the next key.
+        # Each key's stretch of slots gets its own range of numbers, so that one running maximum never crosses into
+        # the next key.
         starts = (
             np.r_[True, self._axis.code(self._keyed[1:n]) != self._axis.code(self._keyed[: n - 1])]
             if n
@@ -127,8 +136,8 @@ class Slots:
 class _Axis:
     """Times as small non-negative numbers that leave room for a key code in the same int64.
 
-    Usually the distance from the oldest bound; when that is too wide, the rank among the distinct bounds, which is just as exact
-    because a feature only needs to know which bounds it is not newer than.
+    Usually the distance from the oldest bound; when that is too wide, the rank among the distinct bounds, which is
+    just as exact because a feature only needs to know which bounds it is not newer than.
     """
 
     def __init__(self, bounds: Int64s, codes: int) -> None:

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 
 class Spill:
-    """Keeps columns in memory until they take half of the limit, then on disk. The file lives as long as the columns it holds."""
+    """Keeps columns in memory until they take half of the limit, then on disk. The file lives as long as the columns
+    it holds.
+    """
 
     def __init__(self, memory_limit: int | None, folder: Path | None) -> None:
         self._room = None if memory_limit is None else memory_limit // 2
@@ -38,6 +40,7 @@ class Spill:
             mapped = pa.memory_map(str(path))
             back = pa.ipc.open_file(mapped).read_all()
         finally:
-            # The map keeps the data alive after its name is gone, so nothing is left behind even after a crash later on.
+            # The map keeps the data alive after its name is gone, so nothing is left behind even after a crash later
+            # on.
             path.unlink(missing_ok=True)
         return dict(zip(back.column_names, back.columns, strict=True))
