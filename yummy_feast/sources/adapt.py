@@ -7,7 +7,8 @@ from feast.data_source import DataSource, KafkaSource, KinesisSource, PushSource
 from feast.infra.offline_stores.file_source import FileSource
 
 from yummy_feast.errors import ConfigError
-from yummy_feast.sources.base import SourceKeywords, YummySource
+from yummy_feast.sources.base import YummySource
+from yummy_feast.sources.keywords import SourceKeywords
 
 
 def as_yummy_source(source: DataSource) -> YummySource:

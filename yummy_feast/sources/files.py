@@ -1,0 +1,209 @@
+"""Where files lie: paths, folders, globs and lists, local or on S3, and the ``key=value`` folders between them.
+
+``list_files`` turns what a user wrote into files in a fixed order; ``StoredFile.open`` opens one and notices when it
+was replaced since it was listed, because a row number found in the old file means nothing in the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from yummy_feast.errors import ConfigError, SourceNotFoundError, SourceReadError
+from yummy_feast.sources.base import SourceContext
+from yummy_feast.sources.object_store import S3Settings
+
+_WILDCARD = re.compile(r"[*?\[]")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A path on a file system."""
+
+    filesystem: pafs.FileSystem
+    path: str
+    is_local: bool
+
+    @property
+    def text(self) -> str:
+        """The path as people know it, with ``s3://``."""
+        return self.path if self.is_local else f"s3://{self.path}"
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the path has wildcards."""
+        return _WILDCARD.search(self.path) is not None
+
+    def at(self, path: str) -> Location:
+        """Another path on the same file system."""
+        return Location(self.filesystem, path, self.is_local)
+
+    def info(self) -> pafs.FileInfo:
+        """What is there. SourceReadError if the file system does not answer."""
+        try:
+            return self.filesystem.get_file_info(self.path)
+        except OSError as error:
+            raise SourceReadError(f"{self.text}: {first_line(error)}") from error
+
+    def exists(self) -> bool:
+        """Whether a file or folder is there."""
+        return bool(self.info().type != pafs.FileType.NotFound)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file as it was when it was listed. ``partition`` has the ``key=value`` folders above it, None for a null."""
+
+    location: Location
+    size: int
+    modified: int | None
+    """Nanoseconds; None where the store does not say."""
+    partition: Mapping[str, str | None]
+
+    @property
+    def text(self) -> str:
+        """The path as people know it."""
+        return self.location.text
+
+    def open(self) -> pa.NativeFile:
+        """The file for random reads. SourceReadError if it is gone or was replaced since it was listed."""
+        try:
+            handle = self.location.filesystem.open_input_file(self.location.path)
+        except OSError as error:
+            raise SourceReadError(f"{self.text}: {first_line(error)}", hint="was it removed while reading?") from error
+        if self._was_replaced(handle):
+            handle.close()
+            raise SourceReadError(f"{self.text} was replaced while it was being read", hint="run again")
+        return handle
+
+    def _was_replaced(self, handle: pa.NativeFile) -> bool:
+        if not self.location.is_local:
+            return bool(handle.size() != self.size)
+        now = os.stat(self.location.path)
+        return (now.st_size, now.st_mtime_ns) != (self.size, self.modified)
+
+
+def first_line(error: BaseException) -> str:
+    """An error of a library in one line."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].strip()
+
+
+def locate(path: str, context: SourceContext, *, endpoint: str = "") -> Location:
+    """Resolve a path: relative to the repo, ``~`` expanded, ``s3://`` with the settings of the context.
+
+    Raises ConfigError for a scheme other than file and s3.
+    """
+    scheme = urlsplit(path).scheme if "://" in path else ""
+    if scheme in ("s3", "s3a", "s3n"):
+        options = {**context.storage_options, **({"endpoint": endpoint} if endpoint else {})}
+        return Location(S3Settings.of(options).filesystem(), path.split("://", 1)[1].rstrip("/"), is_local=False)
+    if scheme == "file":
+        path = unquote(urlsplit(path).path)
+    elif scheme:
+        raise ConfigError(f"'{path}': scheme '{scheme}' is not supported", hint="a local path, file:// or s3://")
+    local = context.repo_path / Path(path).expanduser()
+    return Location(pafs.LocalFileSystem(), os.path.abspath(local), is_local=True)
+
+
+def list_files(paths: Sequence[Location], extensions: Sequence[str]) -> list[StoredFile]:
+    """The data files under ``paths``: a file as it is, a folder with all below it, a glob with all that match.
+
+    Names that begin with ``_`` or ``.`` are skipped below a folder or glob, and other extensions where some file has
+    one of ``extensions``. Order: as the paths are given, then by name; a file named twice counts once.
+    Raises SourceNotFoundError if a path leads to no file.
+    """
+    root = _common_root(paths)
+    found: dict[str, StoredFile] = {}
+    for place in paths:
+        infos = _infos(place, extensions)
+        if not infos:
+            raise SourceNotFoundError(
+                f"{place.text}: no such file" + (", or an empty folder" if not place.is_glob else "")
+            )
+        for info in infos:
+            if info.path not in found:
+                partition = dict(_partition(info.path[len(root) :]))
+                found[info.path] = StoredFile(place.at(info.path), info.size, info.mtime_ns, partition)
+    return list(found.values())
+
+
+def _infos(place: Location, extensions: Sequence[str]) -> list[pafs.FileInfo]:
+    if place.is_glob:
+        pattern = glob_pattern(place.path)
+        root = glob_root(place.path)
+        deep = "/" in place.path[len(root) :].lstrip("/") or "**" in place.path
+        return [info for info in _below(place.at(root), deep=deep) if pattern.fullmatch(info.path)]
+    info = place.info()
+    if info.type == pafs.FileType.File:
+        return [info]
+    infos = _below(place, deep=True)
+    fitting = [item for item in infos if item.path.lower().endswith(tuple(extensions))]
+    return fitting or infos
+
+
+def _below(place: Location, *, deep: bool) -> list[pafs.FileInfo]:
+    selector = pafs.FileSelector(place.path, recursive=deep, allow_not_found=True)
+    try:
+        infos = place.filesystem.get_file_info(selector)
+    except OSError as error:
+        raise SourceReadError(f"{place.text}: {first_line(error)}") from error
+    visible = (
+        item for item in infos if item.type == pafs.FileType.File and not is_hidden(item.path[len(place.path) :])
+    )
+    return sorted(visible, key=lambda item: str(item.path))
+
+
+def is_hidden(relative: str) -> bool:
+    """Whether a path below a root has a part that readers skip: ``_SUCCESS`` and ``.tmp``, but not ``_key=value``."""
+    return any(part.startswith(("_", ".")) and "=" not in part for part in relative.split("/"))
+
+
+def glob_root(pattern: str) -> str:
+    """The folder above the first wildcard."""
+    match = _WILDCARD.search(pattern)
+    return posixpath.dirname(pattern[: match.start()]) if match else posixpath.dirname(pattern)
+
+
+def glob_pattern(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: ``**`` is any folders, ``*`` and ``?`` stay in a name, ``[ab]`` is a letter."""
+    out, position = "", 0
+    while position < len(pattern):
+        if pattern.startswith("**/", position):
+            out, position = out + "(?:[^/]+/)*", position + 3
+        elif pattern.startswith("**", position):
+            out, position = out + ".*", position + 2
+        elif pattern[position] == "[" and "]" in pattern[position + 2 :]:
+            end = pattern.index("]", position + 2)
+            letters = pattern[position + 1 : end].replace("\\", "\\\\")
+            out, position = out + "[" + ("^" + letters[1:] if letters[0] == "!" else letters) + "]", end + 1
+        else:
+            out += {"*": "[^/]*", "?": "[^/]"}.get(pattern[position], re.escape(pattern[position]))
+            position += 1
+    return re.compile(out)
+
+
+def _common_root(paths: Iterable[Location]) -> str:
+    """The folder below which ``key=value`` folders are partitions: what all of the paths have in common."""
+    roots = [glob_root(place.path) if place.is_glob else _folder_of(place) for place in paths]
+    return posixpath.commonpath(roots) if len(roots) > 1 else roots[0]
+
+
+def _folder_of(place: Location) -> str:
+    return posixpath.dirname(place.path) if place.info().type == pafs.FileType.File else place.path
+
+
+def _partition(relative: str) -> Iterator[tuple[str, str | None]]:
+    for part in relative.split("/")[:-1]:
+        key, equals, value = part.partition("=")
+        if equals and key:
+            yield unquote(key), None if value == _NULL_PARTITION else unquote(value)

@@ -1,0 +1,103 @@
+"""Parquet files as a data source."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext
+from yummy_feast.sources.files import StoredFile
+from yummy_feast.sources.files_source import FilesSource, partition_constants
+from yummy_feast.sources.parquet_pieces import (
+    BATCH_ROWS,
+    ParquetFooter,
+    columns_of,
+    opened,
+    parquet_pieces,
+    read_footers,
+    readable,
+)
+from yummy_feast.sources.pruning import Wanted
+from yummy_feast.sources.schemas import merged_schema
+from yummy_feast.sources.writing import Sink, conformed
+
+
+class ParquetSource(FilesSource):
+    """Rows in Parquet files.
+
+    path: a file, a folder (with all below it), a glob (``*``, ``?``, ``[ab]``, ``**``) or a list of these; local or
+    ``s3://``; relative to the feature repo. Folders named ``key=value`` are columns: int64, date32 or string. Files may
+    differ: a column that is missing in one is null there, and types widen (see ``schemas.common_type``). All else as in
+    Feast's sources.
+    """
+
+    format: ClassVar[str] = "parquet"
+    extensions: ClassVar[tuple[str, ...]] = (".parquet", ".parq", ".pq")
+
+    def scan(self, context: SourceContext) -> ParquetScan:
+        """See ``YummySource.scan``. Reads the footers of all files."""
+        return ParquetScan(self.location, read_footers(self.files(context)), self.date_partition_column)
+
+    def get_table_query_string(self) -> str:
+        """DuckDB's call that reads the files; relative paths then start where the process runs."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        return f"read_parquet([{quoted}], union_by_name = true)"
+
+    def write(self, table: pa.Table, sink: Sink) -> None:
+        """See ``FilesSource.write``."""
+        pq.write_table(table, sink, row_group_size=BATCH_ROWS)
+
+    def rewrite(self, file: StoredFile, table: pa.Table, sink: Sink) -> None:
+        """See ``FilesSource.rewrite``.
+
+        Small row groups are joined on the way, so that many small appends do not end in many small groups.
+        """
+        with opened(file) as reader:
+            schema = reader.schema_arrow
+            rows = conformed(table, schema, file.text)
+            with pq.ParquetWriter(sink, schema, compression=_compression(reader.metadata)) as writer:
+                waiting: list[pa.Table] = []
+                for group in range(reader.num_row_groups):
+                    with readable(file.text):
+                        waiting.append(reader.read_row_group(group, use_threads=False))
+                    if sum(part.num_rows for part in waiting) >= BATCH_ROWS:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting = []
+                writer.write_table(pa.concat_tables([*waiting, rows]))
+
+
+class ParquetScan(Scan):
+    """One look at Parquet files: their footers are in memory, and with them every row's place."""
+
+    format = "parquet"
+
+    def __init__(self, location: str, footers: list[ParquetFooter], date_partition: str = "") -> None:
+        self.location = location
+        self.snapshot = f"{len(footers)} file{'s' if len(footers) != 1 else ''}"
+        stored = merged_schema((footer.file.text, footer.schema) for footer in footers)
+        types, constants = partition_constants(
+            [footer.file for footer in footers], {column.name: column.type for column in stored}
+        )
+        added = [pa.field(name, found) for name, found in types.items() if name not in stored.names]
+        self.schema = pa.schema([*stored, *added])
+        self._date_partition = date_partition
+        self._files = [
+            (footer, columns_of(footer, self.schema, values)) for footer, values in zip(footers, constants, strict=True)
+        ]
+
+    def pieces(self, prune: Prune | None = None) -> list[Piece]:
+        """See ``Scan.pieces``."""
+        wanted = Wanted(prune, self.schema, self._date_partition)
+        pieces = [piece for footer, columns in self._files for piece in parquet_pieces(footer, columns, wanted)]
+        return cast("list[Piece]", pieces)
+
+
+def _compression(metadata: pq.FileMetaData) -> str:
+    """The codec of the file's first column."""
+    if metadata.num_row_groups == 0 or metadata.num_columns == 0:
+        return "snappy"
+    codec = str(metadata.row_group(0).column(0).compression).lower()
+    return "none" if codec == "uncompressed" else codec

@@ -1,0 +1,104 @@
+"""Adding rows to what is stored: the table in the stored schema, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceReadError, nearest
+from yummy_feast.sources.files import Location, first_line
+from yummy_feast.sources.schemas import cast_column
+
+Sink: TypeAlias = Path | pa.NativeFile
+"""What a format writes a file into."""
+
+
+def conformed(table: pa.Table, schema: pa.Schema, place: str) -> pa.Table:
+    """``table`` with the columns and types of ``schema``; columns it lacks are null.
+
+    Raises ColumnNotFoundError for a column that ``schema`` lacks, ColumnTypeError for a value that does not fit.
+    """
+    for name in table.column_names:
+        if name not in schema.names:
+            raise ColumnNotFoundError(
+                f"{place}: no column '{name}' to append to",
+                hint=f"drop it from the rows; {nearest(name, schema.names)}",
+            )
+    columns = []
+    for column in schema:
+        if column.name in table.column_names:
+            columns.append(cast_column(table.column(column.name), column.type, column.name, place))
+        else:
+            columns.append(pa.chunked_array([pa.nulls(table.num_rows, column.type)]))
+        if not column.nullable and columns[-1].null_count:
+            raise ColumnTypeError(
+                f"{place}: column '{column.name}' must not be null", hint="give it a value in every row"
+            )
+    return pa.table(columns, schema=schema)
+
+
+def new_name(extension: str) -> str:
+    """A file name that nobody else takes."""
+    return f"part-{uuid.uuid4().hex}{extension}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for one writer at a time: who reads a file, adds rows and puts it back must not be overtaken."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` that takes its place at the end, or disappears if the block fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+        _flush(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Bring a file or a folder's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(place: Location, write: Callable[[Sink], None]) -> None:
+    """Make or replace one file by what ``write`` writes into the sink it is given.
+
+    Locally the file is written beside its place and renamed. S3 shows an object once it is complete, but closing a
+    stream after a failure would complete it: so it is built in memory and sent in one go.
+    """
+    if place.is_local:
+        with replacing(Path(place.path)) as temporary:
+            write(temporary)
+        return
+    buffer = pa.BufferOutputStream()
+    write(buffer)
+    try:
+        with place.filesystem.open_output_stream(place.path) as stream:
+            stream.write(buffer.getvalue())
+    except OSError as error:
+        raise SourceReadError(f"{place.text} cannot be written: {first_line(error)}") from error
