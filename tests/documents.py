@@ -23,7 +23,8 @@ _FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.D
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"\[[^\]]*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
-_SHELLS = ("bash", "sh", "shell")
+# A fence without a language is mostly a shell block, too; of its lines only those that start a known program matter.
+_SHELLS = ("bash", "sh", "shell", "")
 _OPERATORS = {"&&", "||", ";", "|", "&", "<", "(", ")"}
 
 
@@ -104,6 +105,16 @@ def check_commands(page: Page, programs: Mapping[str, click.Command]) -> list[st
     return found
 
 
+def check_extras(page: Page, extras: set[str]) -> list[str]:
+    """Every `yummy-feast[extra]` names one of ``extras``."""
+    found = []
+    for match in re.finditer(r"yummy-feast\[([^\]]*)\]", page.text):
+        line = page.text.count("\n", 0, match.start()) + 1
+        unknown = [name for name in match.group(1).split(",") if name.strip() not in extras]
+        found += [f"{page.path}:{line}: {match.group()}: setup.cfg has no extra {name!r}" for name in unknown]
+    return found
+
+
 def check_python(page: Page, packages: tuple[str, ...]) -> list[str]:
     """Every python block compiles; what it imports from ``packages`` exists and takes the arguments of its calls."""
     found = []
@@ -174,7 +185,11 @@ def _simple_commands(line: str) -> Iterator[list[str]]:
     plain = re.sub(r"\s\d?>{1,2}(&\d|\s*\S+)", " ", re.sub(r"\$\([^)]*\)", "x", line))
     lexer = shlex.shlex(plain, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
-    for is_operator, group in itertools.groupby(lexer, _OPERATORS.__contains__):
+    try:
+        words = list(lexer)
+    except ValueError:
+        return  # an odd apostrophe: this is prose or output
+    for is_operator, group in itertools.groupby(words, _OPERATORS.__contains__):
         command = list(itertools.dropwhile(lambda word: re.match(r"\w+=", word) is not None, group))
         if command and not is_operator:
             yield command

@@ -2,13 +2,22 @@
 
 import warnings
 from collections.abc import Mapping
+from configparser import RawConfigParser
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from tests.documents import Page, check_commands, check_configurations, check_links, check_make, check_python
+from tests.documents import (
+    Page,
+    check_commands,
+    check_configurations,
+    check_extras,
+    check_links,
+    check_make,
+    check_python,
+)
 
 REPO = Path(__file__).resolve().parents[2]
 PATHS = [REPO / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -24,7 +33,7 @@ def programs() -> Mapping[str, click.Command]:
         warnings.simplefilter("ignore")  # Feast's own commands are imported to be parsed, not tested
         import feast.cli.cli
 
-    return {"yummy": yummy_feast.cli.main, "feast": feast.cli.cli.cli}
+    return {"yummy": yummy_feast.cli.yummy, "feast": feast.cli.cli.cli}
 
 
 def load(document: dict[str, Any], folder: Path) -> None:
@@ -57,6 +66,13 @@ def test_make_verbs_exist(path: Path) -> None:
 @pages
 def test_commands_parse(path: Path) -> None:
     assert check_commands(Page.read(path), programs()) == []
+
+
+@pages
+def test_extras_exist(path: Path) -> None:
+    config = RawConfigParser()
+    config.read(REPO / "setup.cfg", encoding="utf-8")
+    assert check_extras(Page.read(path), set(config["options.extras_require"])) == []
 
 
 @pages
@@ -129,7 +145,8 @@ def score(model: str) -> None: ...
         "```console\n$ tool store start\ntool: it isn't a command but its answer\n```",
         "`tool`, `tool store`, `tool store start [--wait N]`, `tool score`, `tool --help`, `tool store|score`",
         "- indented\n  ```bash\n  tool store start\n  ```",
-        "```\ntool is not a shell block\n```",
+        "```\ntool store start\nit isn't a command, this line\n```",
+        "```text\ntool is not a shell block\n```",
     ],
 )
 def test_true_commands_pass(tmp_path: Path, text: str) -> None:
@@ -148,6 +165,7 @@ def test_true_commands_pass(tmp_path: Path, text: str) -> None:
         ("```bash\ntool \\\n store \\\n start --wait soon\n```", 2, "'soon' is not a valid float"),
         ("```sh\ntool score\n```", 2, "Missing option '-m'"),
         ("```console\n$ tool brew\nbrewed\n```", 2, "No such command 'brew'"),
+        ("```\ntool brew\n```", 2, "No such command 'brew'"),
         ("- item\n\n  ```bash\n  tool brew\n  ```", 4, "No such command 'brew'"),
     ],
 )
@@ -199,6 +217,13 @@ def test_a_false_configuration_is_seen(tmp_path: Path, block: str, complaint: st
 def test_a_true_configuration_passes(tmp_path: Path) -> None:
     text = "```yaml\nprovider: local\noffline_store:\n  type: ${STORE:-dask}\n```\n```yaml\nkind: table\nspec: {}\n```"
     assert check_configurations(page(tmp_path, text), lambda part: load(part, tmp_path), keys()) == []
+
+
+def test_a_false_extra_is_seen(tmp_path: Path) -> None:
+    written = page(tmp_path, "pip install 'yummy-feast[delta]'\npip install 'yummy-feast[delta,polars]'\n")
+    assert [line.partition("page.md")[2] for line in check_extras(written, {"delta"})] == [
+        ":2: yummy-feast[delta,polars]: setup.cfg has no extra 'polars'"
+    ]
 
 
 def test_links(tmp_path: Path) -> None:
