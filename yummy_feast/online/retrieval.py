@@ -1,0 +1,245 @@
+"""The one place that asks Redis for features: the SDK, the servers and `verify` all read through here.
+
+A read is: columns of a request -> one HMGET per distinct entity key and group of views, all in one round trip -> rows
+decoded by functions compiled per schema -> columns. Statuses and ages are decided here and nowhere else:
+
+- NOT_FOUND: no row for that entity and view, a deleted one, or a join key that is null (null matches nothing, as in a
+  point-in-time join);
+- OUTSIDE_MAX_AGE: the row's event timestamp is older than now minus the view's ttl (both ends inclusive, as offline;
+  ttl 0 or None means never). Its values are served, or withheld under `on_stale: hide`;
+- NULL_VALUE: the row is there and the feature in it is null, or younger than the row;
+- PRESENT: everything else.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from yummy_feast.errors import RowDecodeError
+from yummy_feast.online.answer import OnlineFeatures, Rows, Status, finish_all, finisher_of
+from yummy_feast.online.decoding import Decoder, decoder
+from yummy_feast.online.hmget import HashRead, Reply, read_hashes
+from yummy_feast.online.on_demand import compute
+from yummy_feast.online.plan import Binding, Group, OnlinePlan, ViewPlan
+from yummy_feast.online.request import cast_keys, plain_values
+from yummy_feast.online.rows import FINGERPRINT, HEADER_SIZE, TOMBSTONE, RowSchema
+
+if TYPE_CHECKING:
+    from yummy_feast.online.redis import Client
+
+_EVENT_TIME = struct.Struct(">xQ").unpack_from
+_SIGN = 1 << 63
+_FOREVER = -_SIGN
+_PRESENT, _NOT_FOUND, _TOO_OLD = Status.PRESENT.value, Status.NOT_FOUND.value, Status.OUTSIDE_MAX_AGE.value
+
+
+class Schemas(Protocol):
+    """Where the schemas of rows are known."""
+
+    def get(self, view: bytes, fingerprint: bytes) -> RowSchema:
+        """The schema of a row in hash field ``view``. RowDecodeError when nobody knows it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A request bound to a plan: everything but the answer of Redis, so that any connection can carry it.
+
+    reads: per group of the plan the hashes to read.
+    orders: per group, which of its hashes each row of the request wants (-1: none, its join key is null); None for one
+    to one.
+    """
+
+    plan: OnlinePlan
+    binding: Binding
+    reads: list[tuple[HashRead, list[bytes]]]
+    orders: list[list[int] | None]
+    columns: Mapping[str, list[Any]]
+    keys: dict[tuple[str, int], list[Any]]
+    length: int
+
+
+def ask(plan: OnlinePlan, columns: Mapping[str, list[Any]], length: int, *, strict: bool = False) -> Question:
+    """What to read for ``length`` rows of ``columns`` (see ``request.to_columns``); touches no socket.
+
+    Raises OnlineRequestError for a request that cannot be answered; under ``strict`` also for columns that nothing
+    uses.
+    """
+    columns = _rename_entities(plan, columns)
+    binding = plan.bind(tuple(columns), strict=strict)
+    keys: dict[tuple[str, int], list[Any]] = {}
+    reads, orders = [], []
+    for group in plan.groups:
+        for key in group.keys:
+            if (key.column, key.kind) not in keys:
+                keys[key.column, key.kind] = cast_keys(key.column, columns[key.column], key.kind)
+        found, order = _hashes_of(group, keys, length)
+        reads.append((group.read, found))
+        orders.append(order)
+    return Question(plan, binding, reads, orders, columns, keys, length)
+
+
+def answer(question: Question, replies: Sequence[Sequence[Reply]], schemas: Schemas, now: int) -> OnlineFeatures:
+    """The answer made of Redis' ``replies`` to ``question.reads``; ``now`` in microseconds since 1970 is what ages are
+    measured from.
+
+    Raises RowDecodeError for damaged rows, and what on-demand transformations raise.
+    """
+    plan, length = question.plan, question.length
+    by_view: list[Sequence[Sequence[Any]]] = [()] * len(plan.views)
+    rows = [Rows.given(length)] * (1 + len(plan.views))
+    for group, order, replied in zip(plan.groups, question.orders, replies, strict=True):
+        for index, position in group.views:
+            cells = [reply[position] for reply in replied]
+            by_view[index], rows[1 + index] = _read_view(plan, index, cells, order, schemas, now)
+    echoed = [_echo(question, name, kind) for name, kind in question.binding.echoes]
+    values = [column for columns in by_view for column in columns]
+    if plan.on_demand:
+        given = {
+            name: finish_all(stored, finisher_of(kind))
+            for (name, kind), stored in zip(question.binding.echoes, echoed, strict=True)
+        }
+        for name in question.binding.request_data:
+            given[name] = plain_values(name, question.columns[name])
+        for view in plan.on_demand:
+            values += compute(view, given, by_view, length)
+    return OnlineFeatures(question.binding.heading, [*echoed, *plan.take(values)], rows, length)
+
+
+def read(
+    plan: OnlinePlan,
+    client: Client,
+    schemas: Schemas,
+    columns: Mapping[str, list[Any]],
+    length: int,
+    *,
+    strict: bool = False,
+) -> OnlineFeatures:
+    """Online features for ``length`` rows of ``columns``, in the rows' order, after one round trip.
+
+    Raises as ``ask`` and ``answer``, and what redis-py raises: the caller knows the address.
+    """
+    question = ask(plan, columns, length, strict=strict)
+    return answer(question, read_hashes(client, question.reads), schemas, time.time_ns() // 1000)
+
+
+# ------------------------------------------------------------------------------------------ one view's rows
+
+
+def _read_view(
+    plan: OnlinePlan, index: int, cells: Sequence[bytes | None], order: list[int] | None, schemas: Schemas, now: int
+) -> tuple[Sequence[Sequence[Any]], Rows]:
+    """The features of one view, as columns in the order of the request's rows, and who was found and when."""
+    view = plan.views[index]
+    decoders = view.decoders
+    missing = (None,) * len(view.features)
+    oldest = now - view.ttl if view.ttl else _FOREVER
+    values: list[Sequence[Any]] = []
+    statuses: list[int] = []
+    times: list[int] = []
+    try:
+        for cell in cells:
+            row = None
+            if cell is not None:
+                row = (decoders.get(cell[FINGERPRINT]) or _find_decoder(view, cell, schemas))(cell)
+            if cell is None or row is None:
+                values.append(missing)
+                statuses.append(_NOT_FOUND)
+                times.append(0)
+                continue
+            event = _EVENT_TIME(cell)[0] - _SIGN
+            times.append(event)
+            if event >= oldest:
+                values.append(row)
+                statuses.append(_PRESENT)
+            else:
+                values.append(missing if plan.hide_stale else row)
+                statuses.append(_TOO_OLD)
+    except RowDecodeError as error:
+        raise RowDecodeError(f"feature view {view.name!r}: {error.message}", hint=error.hint) from error
+    if order is not None:
+        # Position -1, a null join key, is the one behind the last.
+        values = [*values, missing]
+        statuses = [*statuses, _NOT_FOUND]
+        times = [*times, 0]
+        values, statuses, times = (
+            [values[at] for at in order],
+            [statuses[at] for at in order],
+            [times[at] for at in order],
+        )
+    return list(zip(*values, strict=True)), Rows(statuses, times)
+
+
+def _find_decoder(view: ViewPlan, cell: bytes, schemas: Schemas) -> Decoder:
+    """The decoder of a row whose schema this plan has not met yet, or of a row that has none."""
+    if len(cell) < HEADER_SIZE:
+        raise RowDecodeError(
+            f"a row in Redis is {len(cell)} bytes long, shorter than a header", hint="materialize the view again"
+        )
+    if cell[17] == TOMBSTONE:
+        return _no_row
+    fingerprint = cell[FINGERPRINT]
+    found = decoder(schemas.get(view.hash_field, fingerprint), tuple(zip(view.features, view.kinds, strict=True)))
+    view.decoders[fingerprint] = found
+    return found
+
+
+def _no_row(_: bytes) -> None:
+    return None
+
+
+# ------------------------------------------------------------------------------------------------ the request
+
+
+def _rename_entities(plan: OnlinePlan, columns: Mapping[str, list[Any]]) -> Mapping[str, list[Any]]:
+    """Columns that bear an entity's name instead of its join key, which Feast deprecates but takes."""
+    named = {
+        name: plan.entity_names[name]
+        for name in columns
+        if name not in plan.join_keys and name not in plan.request_data and name in plan.entity_names
+    }
+    if not named:
+        return columns
+    for name, join_key in named.items():
+        warnings.warn(f"entity column {name!r} is the name of an entity: use its join key {join_key!r}", stacklevel=2)
+    return {named.get(name, name): values for name, values in columns.items()}
+
+
+def _hashes_of(
+    group: Group, keys: Mapping[tuple[str, int], list[Any]], length: int
+) -> tuple[list[bytes], list[int] | None]:
+    """The distinct Redis keys of a group, and which of them each row of the request wants."""
+    if group.only_key is not None:
+        return [group.only_key], None if length == 1 else [0] * length
+    wanted = [keys[key.column, key.kind] for key in group.keys]
+    single = len(wanted) == 1
+    rows: Sequence[Any] = wanted[0] if single else list(zip(*wanted, strict=True))
+    distinct = dict.fromkeys(rows)
+    if single:
+        distinct.pop(None, None)
+    else:
+        distinct = {row: None for row in distinct if None not in row}
+    if not distinct:
+        return [], [-1] * length
+    by_join_key = [list(distinct)] if single else list(zip(*distinct, strict=True))
+    names = [key.join_key for key in group.keys]
+    encoded = group.encoder.encode_columns(dict(zip(names, by_join_key, strict=True)))
+    # No row is null here, so every one has a key.
+    found = [key for key in encoded if key is not None]
+    if len(distinct) == length:
+        return found, None
+    place = {row: at for at, row in enumerate(distinct)}
+    return found, [place.get(row, -1) for row in rows]
+
+
+def _echo(question: Question, name: str, kind: int) -> list[Any]:
+    """A join key's column in the answer: cast like the key; one of no known type as it came."""
+    if kind == 0:
+        return plain_values(name, question.columns[name])
+    known = question.keys.get((name, kind))
+    return known if known is not None else cast_keys(name, question.columns[name], kind)
