@@ -308,7 +308,8 @@ def _element_finisher(kind: Kind) -> Callable[[Any], Any] | None:
         from decimal import Decimal
 
         return Decimal
-    return {"UNIX_TIMESTAMP": _finish_timestamp, "JSON": _finish_json}.get(name)
+    others: dict[str, Callable[[Any], Any]] = {"UNIX_TIMESTAMP": _finish_timestamp, "JSON": _finish_json}
+    return others.get(name)
 
 
 def _finish_timestamp(seconds: int) -> datetime | None:

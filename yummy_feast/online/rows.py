@@ -41,6 +41,8 @@ VERSION = 1
 HEADER_SIZE = 22
 FINGERPRINT = slice(18, 22)
 """Where a row tells its schema."""
+ORDER = slice(1, 17)
+"""Where a row tells its age: of two rows, the newer one has the greater bytes here."""
 TOMBSTONE = 1
 HAS_NULLS = 2
 NARROWER = {"q": "bhiq", "i": "bhi"}
@@ -115,11 +117,11 @@ def _codes_of(number: int) -> str:
 
 
 def fit(columns: Sequence[Column], known: Iterable[RowSchema] = (), *, new: bool = True) -> RowSchema:
-    """The schema that holds these columns in the fewest bytes: one of ``known`` where one can hold them, else a new one.
+    """The schema that holds these columns in the fewest bytes: one of ``known`` where one can, else a new one.
 
-    A new schema is at least as wide as the widest known one with the same columns, so that the schemas of a view get wider
-    and their number stays small. ``new=False`` falls back to the widths as declared: a few pushed rows tell too little
-    about the rows to come to be worth a schema of their own.
+    A new schema is at least as wide as the widest known one with the same columns, so that the schemas of a view get
+    wider and their number stays small. ``new=False`` falls back to the widths as declared: a few pushed rows tell too
+    little about the rows to come to be worth a schema of their own.
     """
     pairs = tuple((column.name, column.number) for column in columns)
     needed = tuple(_narrowest(column) for column in columns)

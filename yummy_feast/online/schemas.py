@@ -1,0 +1,95 @@
+"""The schemas of rows, kept in Redis beside the rows: what makes rows of any age readable after `feast apply`.
+
+One hash per project, ``keys.schemas_key(project)``, with a field ``<view>:<fingerprint in hex>`` per schema. A schema
+is written in front of every batch of rows that uses it, not once per process: whoever removed it meanwhile (`feast
+teardown` elsewhere, a flushed server) then cannot make later rows unreadable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from yummy_feast.errors import OnlineStoreError, RowDecodeError
+from yummy_feast.online.keys import schemas_key
+from yummy_feast.online.rows import RowSchema
+
+if TYPE_CHECKING:
+    from yummy_feast.online.redis import Client
+
+
+class SchemaBook:
+    """The schemas of one project's rows, cached in this process. Threads may share one.
+
+    What redis-py raises passes through: the caller knows the address.
+    """
+
+    def __init__(self, client: Client, project: str) -> None:
+        # redis-py declares keys as str; ours are bytes.
+        self._client: Any = client
+        self._key = schemas_key(project)
+        # A fingerprint stands for one schema for ever, so what is here never goes stale.
+        self._known: dict[tuple[bytes, bytes], RowSchema] = {}
+        self._complete: set[bytes] = set()
+
+    def get(self, view: bytes, fingerprint: bytes) -> RowSchema:
+        """The schema of a row of ``view`` (its hash field), asked of Redis when this process has not met it.
+
+        RowDecodeError when Redis does not know it either.
+        """
+        schema = self._known.get((view, fingerprint))
+        if schema is None:
+            data = self._client.hget(self._key, _field(view, fingerprint))
+            if data is None:
+                raise RowDecodeError(
+                    f"feature view {view.decode()!r} has rows of an unknown schema {fingerprint.hex()}",
+                    hint="materialize the feature view again",
+                )
+            schema = self._remember(view, data)
+            if schema.fingerprint != fingerprint:
+                raise RowDecodeError(f"the schema {fingerprint.hex()} of feature view {view.decode()!r} is damaged")
+        return schema
+
+    def known(self, view: bytes) -> list[RowSchema]:
+        """Every schema that rows of ``view`` have been written with, as of this process's first question."""
+        if view not in self._complete:
+            stored = self._client.hgetall(self._key)
+            for field, data in stored.items():
+                name, _, _ = field.rpartition(b":")
+                if name == view:
+                    self._remember(view, data)
+            self._complete.add(view)
+        return [schema for (name, _), schema in self._known.items() if name == view]
+
+    def registration(self, view: bytes, schema: RowSchema) -> tuple[bytes, ...]:
+        """The Redis command that must reach the server before a row of ``schema`` does.
+
+        Raises OnlineStoreError in the one case in four thousand million where another schema of the view has its
+        fingerprint.
+        """
+        other = self._known.setdefault((view, schema.fingerprint), schema)
+        if other != schema:
+            raise OnlineStoreError(
+                f"two schemas of feature view {view.decode()!r} share the fingerprint {schema.fingerprint.hex()}",
+                hint="rename or reorder a feature",
+            )
+        return (b"HSET", self._key, _field(view, schema.fingerprint), schema.to_json())
+
+    def forget(self, views: Iterable[bytes]) -> None:
+        """Remove the schemas of views that have no rows any more, here and in Redis."""
+        gone = set(views)
+        fields = [field for field in self._client.hkeys(self._key) if field.rpartition(b":")[0] in gone]
+        if fields:
+            self._client.hdel(self._key, *fields)
+        self._complete -= gone
+        for view, fingerprint in list(self._known):
+            if view in gone:
+                del self._known[view, fingerprint]
+
+    def _remember(self, view: bytes, data: bytes) -> RowSchema:
+        schema = RowSchema.from_json(data)
+        return self._known.setdefault((view, schema.fingerprint), schema)
+
+
+def _field(view: bytes, fingerprint: bytes) -> bytes:
+    return view + b":" + fingerprint.hex().encode()
