@@ -74,8 +74,8 @@ class FilesSource(YummySource):
     # ------------------------------------------------------------------------------ what a format supplies
 
     @abstractmethod
-    def write(self, table: pa.Table, sink: Sink) -> None:
-        """A new file with these rows."""
+    def write(self, table: pa.Table, path: str, sink: Sink) -> None:
+        """A new file with these rows, which will be ``path`` once ``sink`` is complete."""
 
     @abstractmethod
     def rewrite(self, file: StoredFile, table: pa.Table, sink: Sink) -> None:
@@ -130,7 +130,7 @@ class FilesSource(YummySource):
     def _begin(self, table: pa.Table, place: Location, folder: Location) -> None:
         """The first rows of a source: its file, or the first file in its folder."""
         if not place.is_glob and place.path.lower().endswith(self.extensions):
-            write_whole(place, partial(self.write, table))
+            write_whole(place, partial(self.write, table, place.path))
             return
         target = folder.at(posixpath.join(folder.path, new_name(self.extensions[0])))
         if place.is_glob:
@@ -152,7 +152,7 @@ class FilesSource(YummySource):
         done: list[Location] = []
         try:
             for target, part in new:
-                write_whole(target, partial(self.write, part))
+                write_whole(target, partial(self.write, part, target.path))
                 done.append(target)
         except BaseException:
             for target in done:
@@ -163,7 +163,7 @@ class FilesSource(YummySource):
         name = new_name(self.extensions[0])
         if place.is_local:
             with _swapped_folder(Path(place.path)) as fresh:
-                self.write(table, fresh / name)
+                self.write(table, name, fresh / name)
             return
         old = [info.path for info in place.filesystem.get_file_info(pafs.FileSelector(place.path, recursive=True))]
         self._write_all([(place.at(posixpath.join(place.path, name)), table)])

@@ -46,7 +46,7 @@ class ParquetSource(FilesSource):
         quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
         return f"read_parquet([{quoted}], union_by_name = true)"
 
-    def write(self, table: pa.Table, sink: Sink) -> None:
+    def write(self, table: pa.Table, path: str, sink: Sink) -> None:
         """See ``FilesSource.write``."""
         pq.write_table(table, sink, row_group_size=BATCH_ROWS)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
+import pyarrow.types as pt
 
 from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceReadError, nearest
 from yummy_feast.sources.files import Location, first_line
@@ -17,6 +18,7 @@ from yummy_feast.sources.schemas import cast_column
 
 Sink: TypeAlias = Path | pa.NativeFile
 """What a format writes a file into."""
+_UNITS = ("s", "ms", "us", "ns")
 
 
 def conformed(table: pa.Table, schema: pa.Schema, place: str) -> pa.Table:
@@ -33,7 +35,8 @@ def conformed(table: pa.Table, schema: pa.Schema, place: str) -> pa.Table:
     columns = []
     for column in schema:
         if column.name in table.column_names:
-            columns.append(cast_column(table.column(column.name), column.type, column.name, place))
+            values = _in_stored_unit(table.column(column.name), column.type)
+            columns.append(cast_column(values, column.type, column.name, place))
         else:
             columns.append(pa.chunked_array([pa.nulls(table.num_rows, column.type)]))
         if not column.nullable and columns[-1].null_count:
@@ -41,6 +44,14 @@ def conformed(table: pa.Table, schema: pa.Schema, place: str) -> pa.Table:
                 f"{place}: column '{column.name}' must not be null", hint="give it a value in every row"
             )
     return pa.table(columns, schema=schema)
+
+
+def _in_stored_unit(values: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Times lose what the stored unit cannot say: pandas counts nanoseconds, tables mostly microseconds."""
+    if pt.is_timestamp(values.type) and pt.is_timestamp(target) and values.type.unit != target.unit:
+        finer = _UNITS.index(values.type.unit) > _UNITS.index(target.unit)
+        return values.cast(pa.timestamp(target.unit, tz=values.type.tz), safe=False) if finer else values
+    return values
 
 
 def new_name(extension: str) -> str:
