@@ -6,16 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import Entity, FeatureView, Field, ValueType
 from feast.data_source import DataSource
-from feast.infra.offline_stores.offline_store import OfflineStore
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
 from feast.infra.registry.registry import Registry
 from feast.repo_config import RepoConfig
 from feast.types import FeastType, Float64, Int32, Int64, String
 
-from tests.property.worlds import Source, Use, World, plain
+from tests.property.worlds import Source, Use, World
 
 PROJECT = "worlds"
 KEY_VALUE_TYPES = {"int32": ValueType.INT32, "int64": ValueType.INT64, "string": ValueType.STRING}
@@ -42,24 +41,23 @@ class Repo:
         )
         self.registry = Registry(PROJECT, self.config.registry, folder)
 
-    def fetch(self, world: World) -> tuple[list[dict[str, Any]], pa.Schema]:
-        """What the store answers: rows that compare with the oracle's, and the schema they came in."""
+    def fetch(self, world: World, entity_df: Any) -> RetrievalJob:
+        """The job that answers ``world``, its entity rows given as ``entity_df``."""
         views = [self.feature_view(use) for use in world.uses]
         options = {"filter_by_created_timestamp": True} if world.created_cutoff else {}
-        job = self.store.get_historical_features(
+        return self.store.get_historical_features(
             self.config,
             views,
             [f"{use.name}:{feature}" for use in world.uses for feature in use.features],
-            self.entity_rows(world),
+            entity_df,
             self.registry,
             PROJECT,
             full_feature_names=world.full_names,
             **options,
         )
-        table = job.to_arrow()
-        return plain(table), table.schema
 
-    def entity_rows(self, world: World) -> Any:
+    def entity_df(self, world: World) -> Any:
+        """The entity rows in one of the forms that users have them in."""
         if world.form == "pandas":
             return world.entity_rows.to_pandas()
         if world.form == "arrow":

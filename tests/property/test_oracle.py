@@ -11,7 +11,7 @@ from hypothesis import given
 
 from tests.property.harness import Repo
 from tests.property.oracle import View, point_in_time
-from tests.property.worlds import Domain, World, worlds
+from tests.property.worlds import Domain, World, plain, worlds
 
 # Feast 0.67's duckdb store fails on nanoseconds, chooses at random among full ties, knows no view without keys, forgets
 # the keys that a key map does not name, takes one file and a pandas frame, and returns the entity rows in any order.
@@ -105,6 +105,6 @@ def feast_repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
 @pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 @given(world=worlds(FEAST_IS_RIGHT))
 def test_agrees_with_feast_where_feast_is_right(feast_repo: Repo, world: World) -> None:
-    answer, _ = feast_repo.fetch(world)
+    answer = plain(feast_repo.fetch(world, feast_repo.entity_df(world)).to_arrow())
     number = itemgetter("entity_row")
     assert sorted(answer, key=number) == sorted(world.expected(), key=number)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
 from tests.property.harness import Repo
-from tests.property.worlds import World, worlds
+from tests.property.worlds import World, plain, worlds
 from yummy_feast import ParquetSource, YummyOfflineStore
 
 
@@ -29,13 +34,26 @@ def test_answers_as_the_oracle_does_many_times(repo: Repo, world: World) -> None
 
 
 def check(repo: Repo, world: World) -> None:
-    answer, schema = repo.fetch(world)
-    assert answer == world.expected()
+    asked = repo.entity_df(world)
+    job = repo.fetch(world, asked)
+    answer = job.to_arrow()
+    assert plain(answer) == world.expected()
     features = [world.column_of(use, feature) for use in world.uses for feature in use.features]
-    assert schema.names == [*world.entity_rows.column_names, *features]
-    # Entity columns come back as they were given; only the time column is converted, to UTC.
-    for field in world.entity_rows.schema:
-        if field.name == world.time:
-            assert schema.field(field.name).type == pa.timestamp(field.type.unit, "UTC")
-        elif world.form != "pandas":
-            assert schema.field(field.name).type == field.type
+    assert answer.column_names == [*world.entity_rows.column_names, *features]
+    if isinstance(asked, pd.DataFrame):
+        check_dtypes(world, asked, job.to_df())
+    else:
+        check_types(world, pq.read_schema(asked) if isinstance(asked, Path) else asked.schema, answer.schema)
+
+
+def check_types(world: World, asked: pa.Schema, answered: pa.Schema) -> None:
+    """Entity columns come back in the types they were given in; only the time column is converted, to UTC."""
+    for field in asked:
+        expected = pa.timestamp(field.type.unit, "UTC") if field.name == world.time else field.type
+        assert answered.field(field.name).type == expected
+
+
+def check_dtypes(world: World, asked: pd.DataFrame, answered: pd.DataFrame) -> None:
+    for name, dtype in asked.dtypes.items():
+        expected = pd.DatetimeTZDtype(np.datetime_data(dtype.base)[0], "UTC") if name == world.time else dtype
+        assert answered[name].dtype == expected

@@ -1,0 +1,208 @@
+"""Historical features: this offline store beside Feast's own and a join by hand, on the same files in the same run.
+
+python benchmarks/offline.py --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measure import ContenderError, Usage, gigabytes, machine, median, run_alone, table
+from benchmarks.offline_answer import Verdict, answer, judge, prove, read_arrow
+from benchmarks.offline_contenders import CONTENDERS
+from benchmarks.offline_data import WARM_UP, Shape, prepare
+
+PACKAGES = ("feast", "duckdb", "pyarrow", "pandas", "numpy")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A contender's runs, what was wrong with its answers, and how it failed if it did."""
+
+    name: str
+    runs: list[Usage] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    failure: str = ""
+
+    @property
+    def worst(self) -> Verdict:
+        return max(
+            self.verdicts, key=lambda verdict: (verdict.lost, verdict.extra, verdict.different, not verdict.ordered)
+        )
+
+    @property
+    def counts(self) -> bool:
+        """Whether its figures may be shown: it answered right, or it is known that it cannot and the table says so."""
+        return not self.failure and (self.worst.right or bool(CONTENDERS[self.name].wrong))
+
+
+def measure(names: Sequence[str], shape: Shape, folder: Path, repeat: int, timeout: float) -> list[Outcome]:
+    """Every contender ``repeat`` times, taking turns, so that a slow minute of the machine hits all of them."""
+    data, warm_up = prepare(shape, folder), prepare(WARM_UP, folder)
+    right = answer(shape, data)
+    asked = prove(shape, data, right)
+    print(f"the sorted answer agrees with the naive oracle on {asked:,} random entity rows", file=sys.stderr)
+    outcomes = {name: Outcome(name) for name in names}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        result = Path(scratch, "result.arrow")
+        for turn in range(repeat):
+            for name, outcome in outcomes.items():
+                contender = CONTENDERS[name]
+                if outcome.failure or turn >= contender.repeats:
+                    continue
+                print(f"turn {turn + 1} of {repeat}: {contender.title}", file=sys.stderr)
+                paths = (str(data), str(warm_up), str(result))
+                try:
+                    usage = run_alone("benchmarks.offline_contenders", name, *paths, timeout=timeout)
+                except ContenderError as error:
+                    outcome.failure = str(error)
+                    continue
+                outcome.runs.append(Usage(**usage))
+                outcome.verdicts.append(judge(read_arrow(result), right))
+    return list(outcomes.values())
+
+
+def lines(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    ours = next((median(outcome.runs) for outcome in outcomes if outcome.name == "ours" and outcome.counts), None)
+    rows = []
+    for outcome in outcomes:
+        contender = CONTENDERS[outcome.name]
+        if not outcome.counts:
+            rows.append([contender.title, "-", "-", "-", "-", *shortcomings(outcome)])
+            continue
+        usage = median(outcome.runs)
+        rows.append(
+            [
+                contender.title,
+                f"{usage.seconds:.2f} s" + (f" ({len(outcome.runs)})" if len(outcome.runs) > 1 else ""),
+                f"{usage.seconds / ours.seconds:.2f}" if ours else "-",
+                gigabytes(usage.peak),
+                f"{usage.peak / ours.peak:.2f}" if ours else "-",
+                *shortcomings(outcome),
+            ]
+        )
+    return rows
+
+
+def shortcomings(outcome: Outcome) -> list[str]:
+    """Rows lost, rows different, and what else there is to say."""
+    if outcome.failure:
+        return ["-", "-", f"no answer: {outcome.failure}"]
+    worst = outcome.worst
+    remarks = [CONTENDERS[outcome.name].wrong] if not worst.right and outcome.counts else []
+    if not outcome.counts:
+        remarks.append("WRONG ANSWER, no figures")
+    if worst.extra:
+        remarks.append(f"{worst.extra:,} rows too many")
+    if not worst.ordered:
+        remarks.append("order lost")
+    return [f"{worst.lost:,}", f"{worst.different:,}", "; ".join(remarks) or "equals the oracle's"]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What this project promises: ``other``'s figure divided by ours must be at least ``least``."""
+
+    other: str
+    figure: str
+    least: float
+    words: str
+
+
+FLOORS = (
+    Floor("feast-duckdb", "seconds", 1.8, "times faster than Feast's duckdb store"),
+    Floor("plain-asof", "seconds", 1 / 1.6, "of a plain ASOF join's speed"),
+    Floor("feast-dask", "seconds", 25, "times faster than Feast's dask store"),
+    Floor("feast-duckdb", "peak", 1 / 0.7, "times less memory than Feast's duckdb store"),
+)
+
+
+def floors(outcomes: Sequence[Outcome]) -> list[tuple[bool, str]]:
+    """Each promise that this run can tell about: whether it was kept, and the line to print."""
+    shown = {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
+    found = []
+    for floor in FLOORS:
+        if floor.other in shown and "ours" in shown:
+            seen = getattr(shown[floor.other], floor.figure) / getattr(shown["ours"], floor.figure)
+            kept = seen >= floor.least
+            found.append(
+                (kept, f"{'kept' if kept else 'MISSED'}: {seen:.2f} {floor.words}, promised {floor.least:.2f}")
+            )
+    if limited := next((outcome for outcome in outcomes if outcome.name == "ours-1gb"), None):
+        peak = gigabytes(median(limited.runs).peak) if limited.counts else "no answer"
+        found.append(
+            (limited.counts, f"{'kept' if limited.counts else 'MISSED'}: completes under memory_limit 1GB ({peak})")
+        )
+    return found
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0],
+        epilog="example: benchmarks/offline.py --engines ours,feast-duckdb --repeat 3",
+    )
+    standard = Shape()
+    parser.add_argument("--rows", type=int, default=standard.rows, help="rows per feature view (%(default)s)")
+    parser.add_argument("--entities", type=int, default=standard.entities, help="entity rows (%(default)s)")
+    parser.add_argument("--views", type=int, default=standard.views, help="feature views (%(default)s)")
+    parser.add_argument("--features", type=int, default=standard.features, help="features per view (%(default)s)")
+    parser.add_argument("--keys", type=int, default=standard.keys, help="distinct keys (%(default)s)")
+    parser.add_argument("--ttl-days", type=int, default=standard.ttl_days, help="ttl of every view (%(default)s)")
+    parser.add_argument("--engines", default=",".join(CONTENDERS), help="contenders, in turn (%(default)s)")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each; the median counts (%(default)s)")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds before a run is given up (%(default)s)")
+    parser.add_argument("--data", type=Path, default=None, help="where generated data is kept (a temporary folder)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    options.engines = options.engines.split(",")
+    for name in options.engines:
+        if name not in CONTENDERS:
+            parser.error(f"unknown engine '{name}': known are {', '.join(CONTENDERS)}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    shape = Shape(options.rows, options.entities, options.views, options.features, options.keys, options.ttl_days)
+    folder = options.data or Path(tempfile.gettempdir()) / "yummy-feast-benchmarks"
+    outcomes = measure(options.engines, shape, folder, options.repeat, options.timeout)
+    kept = floors(outcomes)
+    if options.json:
+        print(json.dumps(as_json(shape, outcomes, kept), indent=2))
+    else:
+        print(f"{shape.entities:,} entity rows x {shape.views} views x {shape.features} features,")
+        print(f"{shape.rows:,} rows a view, ttl {shape.ttl_days} days\n{machine(*PACKAGES)}\n")
+        head = ["", "time (runs)", "/ ours", "peak memory", "/ ours", "rows lost", "rows different", ""]
+        print(table(head, lines(outcomes)), *(line for _, line in kept), sep="\n")
+    return 0 if all(outcome.counts for outcome in outcomes) else 1
+
+
+def as_json(shape: Shape, outcomes: Sequence[Outcome], kept: Sequence[tuple[bool, str]]) -> dict[str, object]:
+    contenders = {
+        outcome.name: {
+            "title": CONTENDERS[outcome.name].title,
+            "failure": outcome.failure or None,
+            "verdict": asdict(outcome.worst) if outcome.verdicts else None,
+            "median": asdict(median(outcome.runs)) if outcome.counts else None,
+            "runs": [asdict(run) for run in outcome.runs] if outcome.counts else [],
+        }
+        for outcome in outcomes
+    }
+    return {
+        "machine": machine(*PACKAGES),
+        "shape": asdict(shape),
+        "contenders": contenders,
+        "floors": [{"kept": ok, "line": line} for ok, line in kept],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
