@@ -123,24 +123,25 @@ def _read_options(options: Mapping[str, str]) -> dict[str, Any]:
     """The options of a connection string as fields of RedisSettings, each checked."""
     fields: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {"tls": {}, "options": {}, "sentinel_options": {}}
-    for name, text in options.items():
+    for position, (name, text) in enumerate(options.items()):
         if name not in _OPTIONS:
-            _refuse(name)
+            _refuse(name, may_be_secret="password" in list(options)[:position])
         group, target, read = _OPTIONS[name]
         groups.get(group, fields)[target] = read(text, f"{WHERE}: {name}")
     return fields | {group: tuple(sorted(values.items())) for group, values in groups.items()}
 
 
-def _refuse(name: str) -> NoReturn:
+def _refuse(name: str, *, may_be_secret: bool) -> NoReturn:
     if name in {"decode_responses", "encoding", "encoding_errors"}:
         raise ConfigError(f"{WHERE}: '{name}' cannot be set", hint="rows are bytes and stay bytes; leave it out")
-    if not re.fullmatch(r"\w{1,40}", name):
-        # A password that holds a comma and an equals sign ends up here: do not show it.
+    hint = nearest(name, _OPTIONS)
+    if may_be_secret and not hint.startswith("did you mean"):
+        # Most likely the rest of a password that holds a comma and an equals sign: do not show it.
         raise ConfigError(
-            f"{WHERE}: holds an option without a proper name",
-            hint="a password with a comma needs the URL form, and %2C for the comma",
+            f"{WHERE}: an unknown option follows the password",
+            hint="a password with a comma needs the URL form, redis://:PASSWORD@host:port/0, and %2C for the comma",
         )
-    raise ConfigError(f"{WHERE}: unknown option '{name}'", hint=nearest(name, _OPTIONS))
+    raise ConfigError(f"{WHERE}: unknown option '{name}'", hint=hint)
 
 
 def read_timeout(value: object, where: str) -> float:

@@ -205,7 +205,8 @@ def _is_database(name: str) -> bool:
 
 
 def _loaded_percent(address: Path) -> float:
-    return float(_info(address).get("loading_loaded_perc", 0.0))
+    # No such line once it has loaded.
+    return float(_info(address).get("loading_loaded_perc", 100.0))
 
 
 def _size_of(folder: Path) -> int:

@@ -78,6 +78,10 @@ def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
             f"{settings.address} does not answer in time ({waited})",
             hint="is it reachable and not overloaded? else raise online_store.connect_timeout and read_timeout",
         )
+    if isinstance(error, exceptions.InvalidResponse):
+        return ServerUnavailableError(
+            f"{settings.address} does not speak Redis{_said(text)}", hint=f"is the port in {WHERE} the right one?"
+        )
     if isinstance(error, exceptions.ConnectionError):
         return _no_connection(text, settings)
     return OnlineStoreError(
@@ -87,6 +91,9 @@ def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
 
 def _no_such_kind(text: str, settings: RedisSettings) -> OnlineStoreError:
     if settings.redis_type == "redis_sentinel":
+        # What follows the colon is the inside of the client, one for each sentinel that did not answer.
+        text, is_silent, _ = text.partition(" : <")
+        text += ", and not every sentinel answers" if is_silent else ""
         hint = f"is online_store.sentinel_master right, and does {WHERE} name the sentinels?"
     else:
         hint = f"is it a cluster (else set online_store.redis_type: redis), and is {WHERE} right?"

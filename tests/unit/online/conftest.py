@@ -1,0 +1,18 @@
+"""A repository of its own for each test that starts a server, which is ended however the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.online.servers import put_down
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    yield folder
+    put_down(folder)
