@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from numbers import Integral
+from numbers import Real
 from typing import Any
 
 from feast.errors import RequestDataNotFoundInEntityRowsException
@@ -170,8 +170,8 @@ def is_null(value: Any) -> bool:
     """Whether a value means "none": None, NaN, and pandas' NA and NaT."""
     if value is None:
         return True
-    if isinstance(value, float):
-        return value != value
+    if isinstance(value, Real):
+        return bool(value != value)
     # Only pandas' own scalars are left; it is loaded whenever one of them can be here.
     return type(value).__name__ in ("NAType", "NaTType")
 
@@ -185,7 +185,8 @@ def _cast_int(value: Any) -> int:
         if _DIGITS.fullmatch(value) is None:
             raise ValueError
         return int(value)
-    if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
+    # numpy's numbers of any width are Real, and so are Python's.
+    if isinstance(value, Real) and float(value).is_integer():
         return int(value)
     raise TypeError
 

