@@ -128,6 +128,35 @@ def read(
     return answer(question, read_hashes(client, question.reads), schemas, time.time_ns() // 1000)
 
 
+def read_rows(
+    client: Client,
+    schemas: Schemas,
+    hash_field: bytes,
+    wanted: tuple[tuple[str, int], ...],
+    keys: Sequence[bytes | None],
+) -> list[tuple[int, tuple[Any, ...]] | None]:
+    """One view's rows by Redis key, whatever their age: event timestamp (microseconds since 1970) and stored values.
+
+    None where there is no row. ``wanted``: (feature, Feast type number). Raises as ``read``.
+    """
+    view = ViewPlan(hash_field.decode(), hash_field, tuple(f for f, _ in wanted), tuple(k for _, k in wanted), 0)
+    known = [key for key in keys if key is not None]
+    cells = iter(read_hashes(client, [(HashRead((hash_field,)), known)])[0])
+    rows: list[tuple[int, tuple[Any, ...]] | None] = []
+    for key in keys:
+        cell = None if key is None else next(cells)[0]
+        row = None if cell is None else _decode(view, cell, schemas)
+        rows.append(None if row is None or cell is None else (_EVENT_TIME(cell)[0] - _SIGN, row))
+    return rows
+
+
+def _decode(view: ViewPlan, cell: bytes, schemas: Schemas) -> tuple[Any, ...] | None:
+    try:
+        return (view.decoders.get(cell[FINGERPRINT]) or _find_decoder(view, cell, schemas))(cell)
+    except RowDecodeError as error:
+        raise RowDecodeError(f"feature view {view.name!r}: {error.message}", hint=error.hint) from error
+
+
 # ------------------------------------------------------------------------------------------ one view's rows
 
 

@@ -202,7 +202,7 @@ def test_a_singleton_may_return_a_list(world: World, value: list[Any]) -> None:
 
 def test_a_feature_that_is_not_returned_is_an_error(world: World) -> None:
     add(world, "forgetful", lambda inputs: {"b": inputs["trips"]}, [Field(name="a", dtype=Int64)], [driver_stats])
-    with pytest.raises(OnlineStoreError, match="'forgetful' did not return its feature 'a'.*it returned .*b"):
+    with pytest.raises(OnlineStoreError, match=r"'forgetful' did not return its feature 'a'.*it returned .*b"):
         world.read(["forgetful:a"], {"driver_id": [1]})
 
 

@@ -100,7 +100,7 @@ def test_integers_of_both_widths_pass_through(values: list[int | None]) -> None:
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1])
 def test_int32_has_limits(value: int) -> None:
-    with pytest.raises(OnlineRequestError, match="entity row 0: join key 'k' is .*, not INT32"):
+    with pytest.raises(OnlineRequestError, match=r"entity row 0: join key 'k' is .*, not INT32"):
         cast_keys("k", [value], INT32)
 
 
