@@ -113,7 +113,7 @@ class _Content:
     """What identifies a file's content, as a key of the cache; the file itself only comes along."""
 
     path: str
-    size: int
+    size: int | None
     modified: int | None
     file: StoredFile = field(compare=False)
 

@@ -54,6 +54,13 @@ class Location:
         except OSError as error:
             raise SourceReadError(f"{self.text}: {first_line(error)}") from error
 
+    def has_files(self) -> bool:
+        """Whether a file is there, or a folder that is not empty."""
+        info = self.info()
+        if info.type != pafs.FileType.Directory:
+            return bool(info.type == pafs.FileType.File)
+        return bool(self.filesystem.get_file_info(pafs.FileSelector(self.path, recursive=False)))
+
     def exists(self) -> bool:
         """Whether a file or folder is there."""
         return bool(self.info().type != pafs.FileType.NotFound)
@@ -64,9 +71,10 @@ class StoredFile:
     """One file as it was when it was listed. ``partition`` has the ``key=value`` folders above it, None for a null."""
 
     location: Location
-    size: int
+    size: int | None
+    """None: not known, and not checked when the file is opened, because files of a table's log never change."""
     modified: int | None
-    """Nanoseconds; None where the store does not say."""
+    """Nanoseconds; None likewise."""
     partition: Mapping[str, str | None]
 
     @property
@@ -86,6 +94,8 @@ class StoredFile:
         return handle
 
     def _was_replaced(self, handle: pa.NativeFile) -> bool:
+        if self.size is None:
+            return False
         if not self.location.is_local:
             return bool(handle.size() != self.size)
         now = os.stat(self.location.path)

@@ -116,12 +116,9 @@ class FilesSource(YummySource):
         place = self._only_place(context)
         if place.is_glob:
             raise ConfigError(f"'{self.path}' is a glob, which cannot be replaced", hint="name the file or the folder")
-        info = place.info()
-        is_folder = info.type == pafs.FileType.Directory
-        exists = bool(_children(place)) if is_folder else info.type == pafs.FileType.File
-        if exists and not allow_overwrite:
+        if not allow_overwrite and place.has_files():
             raise SavedDatasetLocationAlreadyExists(location=place.text)
-        if is_folder:
+        if place.info().type == pafs.FileType.Directory:
             _refuse_tables(place)
             self._replace_folder(place, table)
         else:
@@ -170,10 +167,6 @@ class FilesSource(YummySource):
         for path in old:
             if place.at(path).info().type == pafs.FileType.File:
                 place.filesystem.delete_file(path)
-
-
-def _children(folder: Location) -> list[pafs.FileInfo]:
-    return list(folder.filesystem.get_file_info(pafs.FileSelector(folder.path, recursive=False)))
 
 
 @contextmanager

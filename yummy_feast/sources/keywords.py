@@ -46,6 +46,11 @@ _ADVICE = {
 }
 
 
+def path_text(path: PathLike | None) -> str:
+    """A path as text, empty if there is none."""
+    return "" if path is None else os.fspath(path)
+
+
 def checked_keywords(kind: str, own: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     """``given`` in today's spelling; warns about old spellings.
 

@@ -59,6 +59,16 @@ def comparable(value: Any, column_type: pa.DataType) -> Any:
     return int(value)
 
 
+def comparable_values(values: pa.Array) -> list[Any]:
+    """All values of an array in their domain, None for nulls; the array's type must have a domain."""
+    if domain_of(values.type) != "time":
+        return [comparable(value, values.type) for value in values.to_pylist()]
+    # By way of integers, because a year past 9999 is no Python datetime.
+    unit = values.type.unit if pt.is_timestamp(values.type) else "us"
+    counts = values.cast(pa.timestamp(unit)).cast(pa.int64()).to_pylist()
+    return [None if count is None else micros_of_count(count, unit) for count in counts]
+
+
 def _micros(value: Any) -> int | None:
     if isinstance(value, datetime):
         aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)

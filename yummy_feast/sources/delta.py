@@ -1,0 +1,293 @@
+"""Delta tables as a data source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.types as pt
+from feast.errors import SavedDatasetLocationAlreadyExists
+
+from yummy_feast.errors import (
+    ColumnTypeError,
+    ConfigError,
+    MissingExtraError,
+    SourceNotFoundError,
+    SourceReadError,
+    UnsupportedTableError,
+)
+from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySource
+from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
+from yummy_feast.sources.files import Location, first_line, locate
+from yummy_feast.sources.keywords import PathLike, SourceKeywords, path_text
+from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
+from yummy_feast.sources.pruning import Wanted
+from yummy_feast.sources.schemas import plain_schema, plain_type
+from yummy_feast.sources.writing import conformed
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+
+class DeltaSource(YummySource):
+    """Rows in a Delta table.
+
+    path: the table's folder, local or ``s3://``, relative to the feature repo.
+    version, timestamp: read the table as it was (one of them; a time as datetime or ISO text, naive means UTC).
+    Partition columns, deletion vectors, column mapping and schema changes are understood; a table that needs a feature
+    of Delta we do not know is refused.
+    """
+
+    format: ClassVar[str] = "delta"
+    settings: ClassVar[tuple[str, ...]] = ("path", "version", "timestamp")
+
+    def __init__(
+        self,
+        path: PathLike | None = None,
+        *,
+        version: int | None = None,
+        timestamp: datetime | str | None = None,
+        **common: Unpack[SourceKeywords],
+    ) -> None:
+        super().__init__(default_name=path_text(path), **common)
+        if not path:
+            raise TypeError("DeltaSource() needs path: the table's folder")
+        if version is not None and timestamp is not None:
+            raise ConfigError(f"source '{self.name}' has version and timestamp", hint="give one of them")
+        self.path = path_text(path)
+        self.version = version
+        self.timestamp = _utc_text(timestamp, self.name)
+
+    @property
+    def location(self) -> str:
+        """The table's folder as the user wrote it."""
+        return self.path
+
+    def scan(self, context: SourceContext) -> DeltaScan:
+        """See ``YummySource.scan``. Reads the table's log."""
+        place = locate(self.path, context, endpoint=self.s3_endpoint_override)
+        return DeltaScan(place, self._table(context), self.date_partition_column)
+
+    def get_table_query_string(self) -> str:
+        """DuckDB's call that reads the table, for a DuckDB that has its delta extension."""
+        return "delta_scan('" + self.path.replace("'", "''") + "')"
+
+    def append(self, table: pa.Table, context: SourceContext, *, create: bool = False) -> None:
+        """See ``YummySource.append``: one commit, tried again if another writer was faster."""
+        if self.version is not None or self.timestamp is not None:
+            raise ConfigError(f"source '{self.name}' is pinned to a version", hint="rows cannot be added to the past")
+        try:
+            stored = self._table(context)
+        except SourceNotFoundError:
+            if not create:
+                raise
+            self._write(_deltaable(table, self.path), context, mode="append")
+            return
+        schema = pa.schema(stored.schema().to_arrow())
+        plain = pa.schema([column.with_type(plain_type(column.type)) for column in schema])
+        self._write(conformed(table, plain, self.path), context, mode="append")
+
+    def replace(self, table: pa.Table, context: SourceContext, *, allow_overwrite: bool) -> None:
+        """See ``YummySource.replace``. Older versions stay readable."""
+        place = locate(self.path, context, endpoint=self.s3_endpoint_override)
+        if not allow_overwrite and place.has_files():
+            raise SavedDatasetLocationAlreadyExists(location=place.text)
+        self._write(_deltaable(table, self.path), context, mode="overwrite", schema_mode="overwrite")
+
+    def _write(self, table: pa.Table, context: SourceContext, **how: Any) -> None:
+        deltalake = _deltalake()
+        uri, options = self._address(context)
+        with _table_errors(uri):
+            deltalake.write_deltalake(uri, table, storage_options=options, **how)
+
+    def _address(self, context: SourceContext) -> tuple[str, dict[str, str]]:
+        """URI and storage options as deltalake wants them."""
+        place = locate(self.path, context, endpoint=self.s3_endpoint_override)
+        if place.is_local:
+            return place.path, {}
+        options = dict(context.storage_options)
+        if self.s3_endpoint_override:
+            options["endpoint"] = self.s3_endpoint_override
+        return place.text, S3Settings.of(options).for_deltalake()
+
+    def _table(self, context: SourceContext) -> DeltaTable:
+        deltalake = _deltalake()
+        uri, options = self._address(context)
+        with _table_errors(uri):
+            try:
+                table = deltalake.DeltaTable(uri, version=self.version, storage_options=options)
+            except (deltalake.exceptions.TableNotFoundError, deltalake.exceptions.DeltaProtocolError):
+                raise
+            except deltalake.exceptions.DeltaError as error:
+                if self.version is None:
+                    raise
+                raise SourceNotFoundError(f"{uri}: no version {self.version} ({first_line(error)})") from error
+            if self.timestamp is not None:
+                self._travel(table, uri)
+        return table
+
+    def _travel(self, table: DeltaTable, uri: str) -> None:
+        assert self.timestamp is not None
+        table.load_as_version(self.timestamp)
+        committed = table.history(1)[0].get("timestamp")
+        # deltalake answers a time before the first commit with the first version, whose rows that time could not know.
+        if committed is not None and committed > datetime.fromisoformat(self.timestamp).timestamp() * 1000:
+            raise SourceNotFoundError(
+                f"{uri} has no version as old as {self.timestamp}", hint="see the table's history"
+            )
+
+
+class DeltaScan(Scan):
+    """One version of a Delta table. Footers of its files are read when pieces first need them."""
+
+    format = "delta"
+
+    def __init__(self, place: Location, table: DeltaTable, date_partition: str = "") -> None:
+        self.location = place.text
+        self.snapshot = f"version {table.version()}"
+        with _table_errors(place.text):
+            self.schema, self._columns = columns_of_table(table, place.text)
+            self._files = files_of_table(table, place, self.schema, self._columns)
+        self._date_partition = date_partition
+        self._footers: dict[str, ParquetFooter] = {}
+        self._lock = threading.Lock()
+
+    def pieces(self, prune: Prune | None = None) -> list[Piece]:
+        """See ``Scan.pieces``. SourceReadError if the log names a file that is missing."""
+        wanted = Wanted(prune, self.schema, self._date_partition)
+        files = [item for item in self._files if wanted.may_hold(item.bounds)]
+        footers = self._footers_of(files)
+        return cast(
+            "list[Piece]",
+            [
+                piece
+                for item, footer in zip(files, footers, strict=True)
+                for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
+            ],
+        )
+
+    def _footers_of(self, files: list[DeltaFile]) -> list[ParquetFooter]:
+        with self._lock:
+            missing = [item.file for item in files if item.file.text not in self._footers]
+            try:
+                found = read_footers(missing)
+            except SourceReadError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    raise SourceReadError(
+                        f"{self.location}: the log of {self.snapshot} names a file that is missing: {error.message}",
+                        hint="restore the file, or drop it from the log with deltalake's DeltaTable.repair()",
+                    ) from error
+                raise
+            self._footers.update((footer.file.text, footer) for footer in found)
+            return [self._footers[item.file.text] for item in files]
+
+    def _file_columns(self, item: DeltaFile, footer: ParquetFooter) -> Mapping[str, FileColumn]:
+        return {
+            column.name: FileColumn(
+                column.type,
+                stored=None if column.name in item.partition else self._columns[column.name].stored_in(footer.schema),
+                constant=item.partition.get(column.name),
+            )
+            for column in self.schema
+        }
+
+
+def _travel(table: DeltaTable, timestamp: str, uri: str) -> None:
+    table.load_as_version(timestamp)
+    committed = table.history(1)[0].get("timestamp")
+    # deltalake answers a time before the first commit with the first version, whose rows that time could not know.
+    if committed is not None and committed > datetime.fromisoformat(timestamp).timestamp() * 1000:
+        raise SourceNotFoundError(f"{uri} has no version as old as {timestamp}", hint="see the table's history")
+
+
+def _whole_mask(item: DeltaFile, footer: ParquetFooter) -> npt.NDArray[np.bool_] | None:
+    """The file's mask at full length: a deletion vector ends at its last deleted row."""
+    if item.keep is None:
+        return None
+    whole = np.ones(footer.metadata.num_rows, bool)
+    whole[: len(item.keep)] = item.keep
+    return whole
+
+
+def _deltalake() -> Any:
+    try:
+        import deltalake
+        import deltalake.exceptions
+    except ImportError as error:
+        raise MissingExtraError.of("delta", "DeltaSource") from error
+    return deltalake
+
+
+@contextmanager
+def _table_errors(place: str) -> Iterator[None]:
+    """Turn deltalake's errors into ours, with the table's place."""
+    exceptions = _deltalake().exceptions
+    try:
+        yield
+    except exceptions.TableNotFoundError as error:
+        raise SourceNotFoundError(f"{place}: no Delta table") from error
+    except exceptions.DeltaProtocolError as error:
+        raise UnsupportedTableError(f"{place}: {first_line(error)}", hint="use engine: spark") from error
+    except (exceptions.SchemaMismatchError, pa.ArrowInvalid) as error:
+        raise ColumnTypeError(f"{place}: {first_line(error)}") from error
+    except (exceptions.DeltaError, OSError) as error:
+        if isinstance(error, SourceReadError | SourceNotFoundError):
+            raise
+        raise SourceReadError(f"{place}: {first_line(error)}") from error
+
+
+def _utc_text(timestamp: datetime | str | None, name: str) -> str | None:
+    """A point in time as ISO text in UTC."""
+    if timestamp is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
+    except ValueError:
+        raise ConfigError(
+            f"source '{name}': timestamp '{timestamp}' is no time", hint="for example 2026-11-01T00:00:00Z"
+        ) from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def _deltaable(table: pa.Table, place: str) -> pa.Table:
+    """``table`` in types that a Delta table can hold."""
+    fields = []
+    for column in plain_schema(table.schema):
+        kind = _delta_type(column.type)
+        if kind is None:
+            raise ColumnTypeError(f"{place}: column '{column.name}' is {column.type}, which Delta cannot hold")
+        fields.append(pa.field(column.name, kind))
+    return conformed(table, pa.schema(fields), place)
+
+
+def _delta_type(kind: pa.DataType) -> pa.DataType | None:
+    """The Delta type that holds a plain Arrow type; None if there is none. A column of nulls becomes text."""
+    if pt.is_timestamp(kind):
+        return pa.timestamp("us", tz="UTC" if kind.tz is not None else None)
+    if pt.is_unsigned_integer(kind):
+        return {8: pa.int16(), 16: pa.int32()}.get(kind.bit_width, pa.int64())
+    if pt.is_float16(kind):
+        return pa.float32()
+    if pt.is_null(kind):
+        return pa.string()
+    if pt.is_date64(kind):
+        return pa.date32()
+    if pt.is_time(kind) or pt.is_duration(kind) or pt.is_decimal256(kind):
+        return None
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        item = _delta_type(kind.value_type)
+        return None if item is None else pa.list_(item)
+    if pt.is_map(kind):
+        key, value = _delta_type(kind.key_type), _delta_type(kind.item_type)
+        return None if key is None or value is None else pa.map_(key, value)
+    if pt.is_struct(kind):
+        children = [(child.name, _delta_type(child.type)) for child in kind]
+        return None if any(child is None for _, child in children) else pa.struct(children)
+    return kind
