@@ -1,7 +1,7 @@
 """The newest row of each key from the offline store into the online store, streamed.
 
-Rows travel as Arrow batches and become packed bytes in bulk; nothing holds a whole view. Reading, packing and writing overlap: the
-engine reads ahead on its threads, the writer sends on its own.
+Rows travel as Arrow batches and become packed bytes in bulk; nothing holds a whole view. Reading, packing and writing
+overlap: the engine reads ahead on its threads, the writer sends on its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_plain(view: FeatureView) -> bool:
-    """Whether a view's rows are its source's rows: no transformation, aggregation, other view or validation in between."""
+    """Whether a view's rows are its source's rows: no transformation, aggregation, other view or validation in
+    between.
+    """
     return view.batch_source is not None and not any(
         getattr(view, name, None)
         for name in ("feature_transformation", "aggregations", "source_views", "enable_validation")
@@ -74,7 +76,7 @@ def materialize(
     types = {field.name: arrow_type_of(field.dtype) for field in view.features}
     with bar(None) as progress:
         batches = _as_declared(reader, wanted, types, source.name)
-        return online.write_batches(config, view, batches, source.timestamp_field, created, progress.update)
+        return online.write_arrow(config, view, batches, source.timestamp_field, created, progress.update)
 
 
 def _as_declared(
