@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from redis import Redis
 
-from yummy_feast.errors import ValueTypeError
+from yummy_feast.errors import ColumnNotFoundError, ValueTypeError, nearest
 from yummy_feast.online.arrow_numbers import microseconds
 from yummy_feast.online.columns import Column, convert, of_stored
 from yummy_feast.online.keys import KeyEncoder
@@ -46,6 +46,8 @@ _TRIPS_IN_FLIGHT = 2
 _ROWS_WORTH_A_SCHEMA = 1000
 _BATCH_ROWS = 16 * 1024
 
+# What Feast calls the join key of views without entities; its value is always "".
+_NO_JOIN_KEY = "__dummy_id"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -81,14 +83,13 @@ class Target:
     """Where the rows of one feature view go.
 
     view: its hash field (``keys.field_name``). features: (name, Feast type number) in the view's order. ttl: seconds
-    that a key lives after its last write, 0 for ever. newer_wins: False overwrites without looking, which is faster on
-    the server (Feast's ``skip_dedup``).
+    that a key lives after its last write, 0 for ever. newer_wins: False overwrites without looking (Feast's
+    ``skip_dedup``).
     """
 
     client: Client
     book: SchemaBook
     view: bytes
-    encoder: KeyEncoder
     features: tuple[tuple[str, int], ...]
     ttl: int = 0
     newer_wins: bool = True
@@ -96,6 +97,7 @@ class Target:
 
 def write_batches(
     target: Target,
+    encoder: KeyEncoder,
     batches: Iterable[pa.RecordBatch],
     timestamp_field: str,
     created_timestamp_column: str | None = None,
@@ -103,40 +105,51 @@ def write_batches(
 ) -> Written:
     """Write every row of ``batches``, which have the join keys, the features and the timestamps as columns.
 
-    Returns what became of them; ``progress`` is called with numbers of rows as Redis acknowledges them, from another
-    thread. Raises ValueTypeError naming the column for a value its Feast type cannot hold and for a row without an
-    event timestamp, and what redis-py raises.
+    Returns what became of them; ``progress`` is called with numbers of rows that Redis has acknowledged.
+
+    Raises:
+        ColumnNotFoundError: a column is missing. Only Feast's stand-in for no join key may be.
+        ValueTypeError: a value that its Feast type cannot hold (names the column), a row without an event timestamp.
+        And what redis-py raises.
     """
     with RowWriter(target, progress) as writer:
         for batch in batches:
             for start in range(0, batch.num_rows, _BATCH_ROWS):
                 part = batch.slice(start, _BATCH_ROWS)
-                keys = target.encoder.encode_arrow({name: part[name] for name in target.encoder.join_keys})
-                columns = [convert(name, number, part[name]) for name, number in target.features]
-                created = part[created_timestamp_column] if created_timestamp_column else None
-                writer.write(keys, columns, part[timestamp_field], created)
+                keys = encoder.encode_arrow({name: _column(part, name) for name in encoder.join_keys})
+                columns = [convert(name, number, _column(part, name)) for name, number in target.features]
+                created = _column(part, created_timestamp_column) if created_timestamp_column else None
+                writer.write(keys, columns, _column(part, timestamp_field), created)
     return writer.result
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    position = batch.schema.get_field_index(name)
+    if position >= 0:
+        return batch.column(position)
+    if name == _NO_JOIN_KEY:
+        return pa.array([""] * batch.num_rows)
+    raise ColumnNotFoundError(f"the rows to write have no column {name!r}", hint=nearest(name, batch.schema.names))
 
 
 def write_protos(
     target: Target,
-    data: Sequence[tuple[Sequence[Any], Mapping[str, Value], datetime, datetime | None]],
+    keys: Sequence[bytes | None],
+    data: Sequence[tuple[Mapping[str, Value], datetime, datetime | None]],
     progress: Progress | None = None,
 ) -> Written:
-    """Write rows as Feast hands them over: (join key values, values by feature name, event, created timestamp).
+    """Write rows as Feast hands them over: per Redis key values by feature name, event and created timestamp.
 
-    Join key values stand in the encoder's order. A feature that a row lacks is null in it. Naive datetimes mean UTC.
-    Raises as ``write_batches``.
+    A feature that a row lacks is null in it. Naive datetimes mean UTC. Raises as ``write_batches``.
     """
     with RowWriter(target, progress) as writer:
         for start in range(0, len(data), _BATCH_ROWS):
-            keys, values, events, created = zip(*data[start : start + _BATCH_ROWS], strict=True)
-            by_join_key = dict(zip(target.encoder.join_keys, zip(*keys, strict=True), strict=True))
+            values, events, created = zip(*data[start : start + _BATCH_ROWS], strict=True)
             columns = [
                 of_stored(name, number, [stored_value(row[name], number) if name in row else None for row in values])
                 for name, number in target.features
             ]
-            writer.write(target.encoder.encode_columns(by_join_key), columns, _moments(events), _moments(created))
+            writer.write(keys[start : start + _BATCH_ROWS], columns, _moments(events), _moments(created))
     return writer.result
 
 
