@@ -130,18 +130,8 @@ class DeltaSource(YummySource):
                     raise
                 raise SourceNotFoundError(f"{uri}: no version {self.version} ({first_line(error)})") from error
             if self.timestamp is not None:
-                self._travel(table, uri)
-        return table
-
-    def _travel(self, table: DeltaTable, uri: str) -> None:
-        assert self.timestamp is not None
-        table.load_as_version(self.timestamp)
-        committed = table.history(1)[0].get("timestamp")
-        # deltalake answers a time before the first commit with the first version, whose rows that time could not know.
-        if committed is not None and committed > datetime.fromisoformat(self.timestamp).timestamp() * 1000:
-            raise SourceNotFoundError(
-                f"{uri} has no version as old as {self.timestamp}", hint="see the table's history"
-            )
+                _travel(table, self.timestamp, uri)
+        return cast("DeltaTable", table)
 
 
 class DeltaScan(Scan):
