@@ -1,9 +1,9 @@
-"""Columns as declared: the same feature has the same type offline and online.
+"""Columns as declared: a feature is the same kind of thing offline and online.
 
-A source may hold a feature in another type than its Field declares (pandas writes integers with gaps as floats, CSV
-knows no 32-bit numbers). Where the values fit, they are cast; where they do not, that is an error that names the
-column. Types that Feast describes only loosely (lists, maps, structs, decimals, JSON) stay as the source has them.
-"""
+A source may hold a feature as something else than its Field declares (pandas writes integers with gaps as floats).
+Where the values fit, they are cast; where they do not, that is an error that names the column. A wider or narrower
+number of the same kind stays as the source has it, and so do dates and the types that Feast describes only loosely
+(lists, maps, structs, decimals, JSON): so do Feast's own stores."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def conform(column: pa.ChunkedArray, declared: pa.DataType, *, name: str, locati
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(kind) and pa.types.is_timestamp(declared):
         return utc(column)
-    if kind == declared or _loose(declared) or (_loose(kind) and not _number(declared)):
+    if kind == declared or _stays(kind, declared):
         return column
     if pa.types.is_null(kind):
-        return column.cast(declared)
+        return pa.chunked_array([pa.nulls(len(column), declared)])
     try:
         return _cast(column, declared)
     except pa.ArrowInvalid as error:
@@ -44,23 +44,21 @@ def conform(column: pa.ChunkedArray, declared: pa.DataType, *, name: str, locati
 
 def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray:
     kind = column.type
-    if _text(kind) and _text(declared):
-        return column if not pa.types.is_string_view(kind) else column.cast(declared)
-    if _binary(kind) and _binary(declared):
+    if pa.types.is_string_view(kind) and _text(declared):
+        return column.cast(declared)
+    if any(same(kind) and same(declared) for same in _SAME) or _time_like(kind, declared):
         return column
     if pa.types.is_floating(kind) and pa.types.is_integer(declared):
         # NaN is how pandas spells a missing integer.
         return pc.if_else(pc.is_nan(column), None, column).cast(declared)
-    if pa.types.is_floating(kind) and pa.types.is_floating(declared):
-        return column.cast(declared, safe=False)
     if _number(kind) and _number(declared):
         return column.cast(declared)
-    if pa.types.is_date(kind) and pa.types.is_timestamp(declared):
-        return column.cast(pa.timestamp("us")).cast(declared)
-    if pa.types.is_integer(kind) and pa.types.is_timestamp(declared):
-        # Feast reads whole numbers as seconds (type_map.py, _python_datetime_to_int_timestamp).
-        return column.cast(pa.int64()).cast(pa.timestamp("s", "UTC")).cast(declared)
     raise pa.ArrowTypeError("another kind of value")
+
+
+def _time_like(kind: pa.DataType, declared: pa.DataType) -> bool:
+    """Dates are times, and Feast reads whole numbers as seconds (type_map.py, _python_datetime_to_int_timestamp)."""
+    return pa.types.is_timestamp(declared) and bool(pa.types.is_date(kind) or pa.types.is_integer(kind))
 
 
 def _number(kind: pa.DataType) -> bool:
@@ -75,5 +73,14 @@ def _binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _loose(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind) or pa.types.is_decimal(kind))
+def _stays(kind: pa.DataType, declared: pa.DataType) -> bool:
+    """Whether a type that Feast describes only loosely stays as it is in the source."""
+    if pa.types.is_nested(declared):
+        return pa.types.is_nested(kind) or _text(kind)
+    if pa.types.is_nested(kind):
+        # Feast.types.Json; a plain String is pa.string().
+        return bool(pa.types.is_large_string(declared))
+    return bool(pa.types.is_decimal(kind) and _text(declared))
+
+
+_SAME = (pa.types.is_integer, pa.types.is_floating, _text, _binary)

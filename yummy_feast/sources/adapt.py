@@ -34,7 +34,8 @@ def as_yummy_source(source: DataSource) -> YummySource:
 def _of_file(source: FileSource) -> YummySource:
     common: SourceKeywords = {
         "name": source.name,
-        "timestamp_field": source.timestamp_field,
+        # Feast's file storage of saved datasets and logs names none: whoever reads it says which column it is.
+        "timestamp_field": source.timestamp_field or "event_timestamp",
         "created_timestamp_column": source.created_timestamp_column,
         "field_mapping": source.field_mapping,
         "description": source.description,
