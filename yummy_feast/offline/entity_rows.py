@@ -81,7 +81,7 @@ class EntityRows:
         for column in frame.columns:
             try:
                 columns[column] = pa.Array.from_pandas(frame[column])
-            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
                 continue
         return cls(columns, name, frame)
 
@@ -171,7 +171,12 @@ def _parse_objects(column: Any) -> Any:
             f"entity column '{column.name}' holds {type(odd).__name__} ({odd!r}), not timestamps",
             hint=f"convert it first: pd.to_datetime(df['{column.name}'], utc=True)",
         )
-    return pd.to_datetime(column, utc=True)
+    try:
+        return pd.to_datetime(column, utc=True)
+    except pd.errors.OutOfBoundsDatetime:
+        # "The end of time" does not fit nanoseconds; datetimes have no more than microseconds anyway.
+        aware = [None if pd.isna(value) else value if value.tzinfo else value.replace(tzinfo=UTC) for value in column]
+        return pa.array(aware, pa.timestamp("us", "UTC")).to_pandas().rename(column.name)
 
 
 def _moment(value: int, unit: str) -> datetime:

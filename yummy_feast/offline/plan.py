@@ -65,13 +65,16 @@ class ViewPlan:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalPlan:
-    """A whole fetch. outputs: feature columns of the answer, in the order of the request."""
+    """A whole fetch. outputs: feature columns that an engine answers, in the order of the request; computed: those
+    that on-demand views add afterwards.
+    """
 
     views: tuple[ViewPlan, ...]
     outputs: tuple[str, ...]
     on_demand: tuple[OnDemandFeatureView, ...]
     references: tuple[str, ...]
     full_feature_names: bool
+    computed: tuple[str, ...] = ()
 
     @property
     def join_keys(self) -> tuple[str, ...]:
@@ -104,7 +107,7 @@ class RetrievalPlan:
         for name in self.request_data:
             if name not in present:
                 raise EntityRowsError(f"the entity rows lack the request data '{name}'", hint=nearest(name, present))
-        for name in self.outputs:
+        for name in (*self.outputs, *self.computed):
             if name in present:
                 raise NameCollisionError(
                     f"the entity rows already have a column named like the feature '{name}'",
@@ -164,18 +167,37 @@ def build(
     from feast.utils import _get_requested_feature_views_to_features_dict
 
     on_demand = OnDemandFeatureView.get_requested_odfvs(list(references), project, registry)
-    by_view, _ = _get_requested_feature_views_to_features_dict(list(references), list(feature_views), on_demand)
+    by_view, by_on_demand = _get_requested_feature_views_to_features_dict(
+        list(references), list(feature_views), on_demand
+    )
     views = tuple(
         _view(view, list(dict.fromkeys(names)), full_feature_names, cutoff) for view, names in by_view.items()
     )
-    outputs = [column.output for view in views for column in view.features]
-    for name in outputs:
-        if outputs.count(name) > 1:
-            owners = [view.name for view in views for column in view.features if column.output == name]
+    outputs = [(view.name, column.output) for view in views for column in view.features]
+    computed = [
+        (shown, f"{shown}__{name}" if full_feature_names else name)
+        for shown, names in ((view.projection.name_to_use(), names) for view, names in by_on_demand.items())
+        for name in dict.fromkeys(names)
+    ]
+    _refuse_twins([*outputs, *computed])
+    return RetrievalPlan(
+        views,
+        tuple(name for _, name in outputs),
+        tuple(on_demand),
+        tuple(references),
+        full_feature_names,
+        tuple(name for _, name in computed),
+    )
+
+
+def _refuse_twins(owned: Sequence[tuple[str, str]]) -> None:
+    owner_of: dict[str, str] = {}
+    for owner, name in owned:
+        if name in owner_of:
             raise NameCollisionError(
-                f"feature '{name}' is asked of {' and '.join(owners)}", hint="ask with full_feature_names=True"
+                f"feature '{name}' is asked of {owner_of[name]} and {owner}", hint="ask with full_feature_names=True"
             )
-    return RetrievalPlan(views, tuple(outputs), tuple(on_demand), tuple(references), full_feature_names)
+        owner_of[name] = owner
 
 
 def _view(view: FeatureView, names: Sequence[str], full_feature_names: bool, cutoff: bool) -> ViewPlan:

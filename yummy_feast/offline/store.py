@@ -192,8 +192,11 @@ def _entity_rows(
     if isinstance(entity_df, Path) or (isinstance(entity_df, str) and entity_df.endswith(".parquet")):
         return EntityRows.of_arrow(_parquet(config, str(entity_df)))
     if isinstance(entity_df, str):
+        # Only those the text may mean: a source of another kind, for another view, is no reason to fail.
         sources = {
-            source.name: as_yummy_source(source) for source in registry.list_data_sources(project) if _readable(source)
+            source.name: as_yummy_source(source)
+            for source in registry.list_data_sources(project)
+            if _readable(source) and source.name.casefold() in entity_df.casefold()
         }
         return EntityRows.of_arrow(engine.query(entity_df, sources))
     raise EntityRowsError(

@@ -6,7 +6,7 @@ numbering; -1 is a key nobody asked for, or a null, which matches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yummy_feast.errors import ColumnTypeError, EntityRowsError
-from yummy_feast.offline.times import Int64s
+from yummy_feast.offline.times import MAX, PER_SECOND, Int64s, instants, unit_of
 
 Codes = npt.NDArray[np.int64]
 
@@ -25,35 +25,53 @@ DENSE = 1 << 22
 
 def family(kind: pa.DataType) -> str | None:
     """What a join key's type can be compared with; None for types that are no keys."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return family(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return family(kind.value_type)
-    if pa.types.is_integer(kind):
-        return "int"
-    if pa.types.is_floating(kind):
-        return "float"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return "string"
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return "bytes"
-    if pa.types.is_boolean(kind):
-        return "bool"
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return "time"
-    if pa.types.is_decimal(kind):
-        return "decimal"
-    return "null" if pa.types.is_null(kind) else None
+    if pa.types.is_timestamp(kind):
+        return "fine time" if kind.unit == "ns" else "time"
+    # The first that says yes; uint64 is no "int", because half of its values do not fit one.
+    return next((name for name, tests in _TESTS.items() if any(test(kind) for test in tests)), None)
 
+
+_TESTS: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
+    "uint": (pa.types.is_uint64,),
+    "int": (pa.types.is_integer,),
+    "float": (pa.types.is_floating,),
+    "string": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    "bytes": (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_fixed_size_binary,
+        pa.types.is_binary_view,
+    ),
+    "bool": (pa.types.is_boolean,),
+    "time": (pa.types.is_date,),
+    "decimal": (pa.types.is_decimal,),
+    "null": (pa.types.is_null,),
+}
 
 CANONICAL: dict[str, pa.DataType] = {
+    "uint": pa.uint64(),
     "int": pa.int64(),
     "float": pa.float64(),
     "string": pa.string(),
     "bytes": pa.binary(),
     "bool": pa.int64(),
     "time": pa.timestamp("us", "UTC"),
+    "fine time": pa.timestamp("ns", "UTC"),
     "decimal": pa.decimal256(76, 38),
     "null": pa.int64(),
 }
+
+_BETWEEN: dict[frozenset[str], str] = {
+    frozenset({"int", "uint"}): "int",
+    frozenset({"int", "float"}): "int",
+    frozenset({"uint", "float"}): "uint",
+    frozenset({"time", "fine time"}): "fine time",
+}
+"""Where two families meet: in one that holds every value both can hold, so that what does not fit has no equal."""
 
 
 def common_family(
@@ -72,33 +90,56 @@ def common_family(
         )
     if left == right or "null" in (left, right):
         return right if left == "null" else left
-    if {left, right} == {"int", "float"}:
-        return "int"
-    raise EntityRowsError(
-        f"join key '{entity_column}' holds {entity} in the entity rows but '{source_column}' holds {source} in {location}",
-        hint=f"cast the entity rows' column to {source}",
-    )
+    common = _BETWEEN.get(frozenset({left, right}))
+    if common is None:
+        raise EntityRowsError(
+            f"join key '{entity_column}' holds {entity} in the entity rows but '{source_column}' holds {source} "
+            f"in {location}",
+            hint=f"cast the entity rows' column to {source}",
+        )
+    return common
 
 
 def canonical(column: pa.Array | pa.ChunkedArray, kind: str, name: str) -> pa.Array:
-    """A key column in the one type in which its family is compared; values outside it become null (they match
-    nothing).
+    """A key column in the one type in which its family is compared; values outside it, and NaN, become null (they
+    match nothing).
     """
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(flat, pa.ExtensionArray):
+        flat = flat.storage
     if pa.types.is_dictionary(flat.type):
         flat = flat.cast(flat.type.value_type)
     target = CANONICAL[kind]
-    if flat.type == target:
-        return flat
     try:
-        if kind == "int" and pa.types.is_floating(flat.type):
-            whole = pc.and_(pc.equal(pc.floor(flat), flat), pc.less(pc.abs(flat), 2.0**63))
-            return pc.if_else(whole, flat, None).cast(target, safe=False)
+        if pa.types.is_floating(flat.type):
+            return _of_floats(flat.cast(pa.float64()), target)
+        if flat.type == target:
+            return flat
+        if pa.types.is_timestamp(target) and not pa.types.is_null(flat.type):
+            return _of_times(flat, target)
         if pa.types.is_uint64(flat.type):
-            return pc.if_else(pc.less(flat, pa.scalar(2**63, pa.uint64())), flat, None).cast(target)
-        return flat.cast(target, safe=kind != "time")
+            flat = pc.if_else(pc.less(flat, pa.scalar(2**63, pa.uint64())), flat, None)
+        return flat.cast(target)
     except pa.ArrowInvalid as error:
         raise ColumnTypeError(f"join key '{name}' of type {flat.type} cannot be read as {target}: {error}") from error
+
+
+def _of_floats(values: pa.Array, target: pa.DataType) -> pa.Array:
+    if pa.types.is_floating(target):
+        # Adding zero turns -0.0 into the 0.0 that equals it.
+        return pc.if_else(pc.is_nan(values), None, pc.add(values, 0.0))
+    low, high = (0.0, 2.0**64) if pa.types.is_uint64(target) else (-(2.0**63), 2.0**63)
+    fits = pc.and_(pc.greater_equal(values, low), pc.less(values, high))
+    whole = pc.and_(pc.equal(pc.floor(values), values), fits)
+    return pc.if_else(whole, values, None).cast(target)
+
+
+def _of_times(values: pa.Array, target: pa.DataType) -> pa.Array:
+    own = instants(values)
+    factor = PER_SECOND[target.unit] // PER_SECOND[unit_of("time", values.type)]
+    limit = MAX // factor
+    outside = (own < -limit) | (own > limit)
+    return pa.array(np.where(outside, 0, own * factor), mask=outside).view(target)
 
 
 class Numbering:

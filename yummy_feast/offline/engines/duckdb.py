@@ -6,20 +6,24 @@ run time). DuckDB sees join keys, times and row addresses only; feature columns 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from yummy_feast.errors import ColumnNotFoundError, EntityRowsError, nearest
+from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, EntityRowsError, RetrievalError, nearest
 from yummy_feast.offline.engines.base import Engine, FeatureAnswer
 from yummy_feast.offline.engines.codes import CANONICAL, canonical, family
 from yummy_feast.offline.engines.matching import EmbeddedAnswer
 from yummy_feast.offline.engines.passes import PIECE_BITS, each
 from yummy_feast.offline.times import MISSING, Int64s, instants, to_micros, unit_of
 from yummy_feast.sources.base import Piece, Prune, Scan
+from yummy_feast.sources.files import first_line
 
 if TYPE_CHECKING:
     from yummy_feast.offline.entity_rows import EntityRows
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from yummy_feast.sources.base import YummySource
 
 _ADDRESS = "address"
+_STREAM = "yummy_stream"
 
 
 class DuckDBEngine(Engine):
@@ -51,41 +56,47 @@ class DuckDBEngine(Engine):
 
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """One SELECT; sources it names become tables that DuckDB may spill."""
+        # SQL does not tell DRIVERS from drivers.
+        known = {name.casefold(): source for name, source in sources.items()}
         with self._connect() as connection:
             try:
                 statements = connection.extract_statements(sql)
                 if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                    raise EntityRowsError("entity rows as SQL must be one SELECT statement", hint=f"got: {sql[:80]}")
+                    raise EntityRowsError(
+                        "entity rows as SQL must be one SELECT statement", hint=f"got: {' '.join(sql.split())[:80]}"
+                    )
                 for name in connection.get_table_names(sql):
-                    if name in sources:
-                        self._register(connection, name, sources[name])
+                    if name.casefold() in known:
+                        self._register(connection, name, known[name.casefold()])
                 return connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 hint = f"sources: {', '.join(sorted(sources))}" if sources else "no sources are registered"
-                raise EntityRowsError(
-                    f"the entity rows' SQL failed: {str(error).splitlines()[0]}", hint=hint
-                ) from error
+                raise EntityRowsError(f"the entity rows' SQL failed: {first_line(error)}", hint=hint) from error
 
     def _register(self, connection: duckdb.DuckDBPyConnection, name: str, source: YummySource) -> None:
         scan = source.scan(self.settings.context)
         names = scan.schema.names
         batches = (batch for piece in scan.pieces() for batch in piece.read(names))
-        stream = pa.RecordBatchReader.from_batches(scan.schema, batches)
-        connection.register("yummy_stream", stream)
         quoted = '"' + name.replace('"', '""') + '"'
-        connection.execute(f"CREATE TEMP TABLE {quoted} AS FROM yummy_stream")
-        connection.unregister("yummy_stream")
+        with _streamed(connection, _STREAM, scan.schema, batches):
+            connection.execute(f"CREATE TEMP TABLE {quoted} AS FROM {_STREAM}")
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         settings = self.settings
-        connection = duckdb.connect(config={"threads": settings.threads, "autoinstall_known_extensions": False})
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": settings.threads,
+            "autoinstall_known_extensions": False,
+            # A table is a source; never a Python variable that happens to have its name.
+            "python_enable_replacements": False,
+        }
+        connection = duckdb.connect(config=config)
         connection.execute("SET TimeZone = 'UTC'")
         if settings.memory_limit is not None:
             connection.execute(f"SET memory_limit = '{settings.memory_limit}B'")
-        if settings.scratch is not None:
-            settings.scratch.mkdir(parents=True, exist_ok=True)
-            folder = str(settings.scratch).replace("'", "''")
-            connection.execute(f"SET temp_directory = '{folder}'")
+        scratch = settings.scratch or Path(tempfile.gettempdir())
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = str(scratch).replace("'", "''")
+        connection.execute(f"SET temp_directory = '{folder}'")
         return connection
 
     def _open(self, read: ReadPlan) -> tuple[Scan, list[Piece]]:
@@ -100,16 +111,23 @@ class DuckDBEngine(Engine):
     def _newest(self, read: ReadPlan, scan: Scan, pieces: list[Piece]) -> Int64s:
         """Addresses of the newest row per key, ascending."""
         keys = [f"k{number}" for number in range(len(read.join_keys))]
-        kinds = [family(scan.schema.field(key).type) or "string" for key in read.join_keys]
+        kinds = [_key_family(scan, key) for key in read.join_keys]
         fields = [pa.field(key, CANONICAL[kind]) for key, kind in zip(keys, kinds, strict=True)]
         schema = pa.schema([*fields, ("t", pa.int64()), ("c", pa.int64()), (_ADDRESS, pa.int64())])
-        stream = pa.RecordBatchReader.from_batches(schema, self._keyed(read, pieces, kinds, schema))
         by = f"GROUP BY {', '.join(keys)}" if keys else ""
-        with self._connect() as connection:
-            connection.register("keyed", stream)
-            # The struct compares field by field: newest event, then newest created, then last in the source.
-            picked = connection.sql(f"SELECT max({{'t': t, 'c': c, 'a': {_ADDRESS}}}).a AS a FROM keyed {by}")  # noqa: S608 - names of our own making
-            found = picked.to_arrow_table().column("a").drop_null().to_numpy()
+        # The struct compares field by field: newest event, then newest created, then last in the source.
+        sql = f"SELECT max({{'t': t, 'c': c, 'a': {_ADDRESS}}}).a AS a FROM {_STREAM} {by}"  # noqa: S608 - names of our own making
+        try:
+            with (
+                self._connect() as connection,
+                _streamed(connection, _STREAM, schema, self._keyed(read, pieces, kinds, schema)),
+            ):
+                found = connection.sql(sql).to_arrow_table().column("a").drop_null().to_numpy()
+        except duckdb.Error as error:
+            raise RetrievalError(
+                f"the newest rows of {scan.location} cannot be picked: {first_line(error)}",
+                hint="raise offline_store.memory_limit, or make room in offline_store.temp_directory",
+            ) from error
         return np.sort(found)
 
     def _keyed(
@@ -123,7 +141,7 @@ class DuckDBEngine(Engine):
                 keys = [canonical(batch.column(k), kind, k) for k, kind in zip(read.join_keys, kinds, strict=True)]
                 times = instants(batch.column(read.time))
                 created = instants(batch.column(read.created)) if read.created else np.zeros(len(times), np.int64)
-                wanted = _inside(read, batch)
+                wanted = _inside(read, batch) & (times != MISSING)
                 for key in keys:
                     if key.null_count:
                         wanted &= key.is_valid().to_numpy(zero_copy_only=False)
@@ -166,6 +184,46 @@ class DuckDBEngine(Engine):
 
         for batches in each(inside, pieces, self.settings.threads):
             yield from batches
+
+
+@contextmanager
+def _streamed(
+    connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+) -> Iterator[None]:
+    """Let SQL read the batches as a table. What a source raises meanwhile comes out as it is, not as DuckDB's text
+    about it.
+    """
+    failed: list[BaseException] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    connection.register(name, pa.RecordBatchReader.from_batches(schema, watched()))
+    try:
+        yield
+    except duckdb.Error:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        connection.unregister(name)
+
+
+def _key_family(scan: Scan, key: str) -> str:
+    kind = scan.schema.field(key).type
+    found = family(kind)
+    if found is None:
+        raise ColumnTypeError(
+            f"column '{key}' of {scan.location} holds {kind}, which cannot be a join key",
+            hint="use text, whole numbers or timestamps",
+        )
+    return found
 
 
 def _inside(read: ReadPlan, batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -7,7 +7,8 @@ straight into the answer's buffers, everything else is collected in address orde
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ import pyarrow.compute as pc
 from yummy_feast.offline.engines.passes import PIECE_BITS, each
 from yummy_feast.offline.times import Int64s
 from yummy_feast.sources.base import Piece
+
+MOST = 1 << 30
+"""Of bytes and elements in one array of the answer. Beyond 2**31 text is an error to Arrow, and lists wrap silently."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -90,19 +94,88 @@ class _Collected:
         self._kind = kind
         self._rows = rows
         self._order = order
-        self._parts: dict[int, pa.Array] = {}
+        self._parts: dict[int, tuple[pa.Array, Int64s]] = {}
         self._lock = threading.Lock()
 
     def put(self, span: slice, picked: Int64s, values: pa.Array) -> None:
-        part = values.take(pa.array(picked))
+        # A row that many entity rows see is kept once.
+        fresh = np.r_[True, picked[1:] != picked[:-1]]
+        part = values.take(pa.array(picked[fresh]))
         with self._lock:
-            self._parts[span.start] = part
+            self._parts[span.start] = part, np.cumsum(fresh) - 1
 
     def finish(self) -> pa.ChunkedArray:
-        parts = [self._parts[start] for start in sorted(self._parts)]
-        if not parts:
+        if not self._parts:
             return pa.chunked_array([pa.nulls(self._rows, self._kind)])
-        place = np.full(self._rows, -1, np.int64)
-        place[self._order] = np.arange(len(self._order))
-        indices = pa.array(place, mask=place < 0)
-        return pa.chunked_array([pc.take(pa.concat_arrays(parts), indices)])
+        parts, number, base = [], np.full(self._rows, -1, np.int64), 0
+        for start in sorted(self._parts):
+            part, inverse = self._parts.pop(start)
+            number[self._order[start : start + len(inverse)]] = inverse + base
+            parts.append(part)
+            base += len(part)
+        return pa.chunked_array(list(_placed(parts, number)), self._kind)
+
+
+def _placed(parts: list[pa.Array], number: Int64s) -> Iterator[pa.Array]:
+    """The values with these numbers (-1 = null), counted through the parts; an array holds no more than its 32-bit
+    offsets can count.
+    """
+    room = np.concatenate([_room(part) for part in parts])
+    total = np.cumsum(np.where(number >= 0, room[number], 0))
+    if total[-1] <= MOST:
+        yield pc.take(pa.concat_arrays(parts), pa.array(number, mask=number < 0))
+        return
+    cuts = np.searchsorted(total, np.arange(MOST, total[-1], MOST))
+    for start, stop in pairwise([0, *np.unique(cuts[cuts > 0]).tolist(), len(number)]):
+        wanted = number[start:stop]
+        distinct, inverse = np.unique(wanted[wanted >= 0], return_inverse=True)
+        places = np.full(len(wanted), -1, np.int64)
+        places[wanted >= 0] = inverse
+        yield pc.take(_chosen(parts, distinct), pa.array(places, mask=places < 0))
+
+
+def _chosen(parts: list[pa.Array], distinct: Int64s) -> pa.Array:
+    """The values with these numbers, ascending, as one array."""
+    out, base = [], 0
+    for part in parts:
+        first, last = np.searchsorted(distinct, (base, base + len(part)))
+        if last - first == len(part):
+            out.append(part)
+        elif first < last:
+            out.append(part.take(pa.array(distinct[first:last] - base)))
+        base += len(part)
+    return pa.concat_arrays(out) if out else parts[0].slice(0, 0)
+
+
+def _room(values: pa.Array) -> Int64s:
+    """Per value, how much of what 32-bit offsets count it takes: bytes of text, elements of lists; shape (n,)."""
+    own = np.ones(len(values), np.int64)
+    inner = _inner_room(values)
+    return own if inner is None else own + inner
+
+
+def _inner_room(values: pa.Array) -> Int64s | None:
+    """Without the value itself; None where that is nothing, as for numbers."""
+    kind = values.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return np.asarray(pc.fill_null(pc.binary_length(values), 0), np.int64)
+    if pa.types.is_struct(kind):
+        room: Int64s = np.zeros(len(values), np.int64)
+        for number in range(kind.num_fields):
+            below = _inner_room(values.field(number))
+            room = room if below is None else room + below
+        return room
+    if pa.types.is_fixed_size_list(kind):
+        ends, children = (np.arange(len(values) + 1) + values.offset) * kind.list_size, [values.values]
+    elif pa.types.is_map(kind):
+        ends, children = np.asarray(values.offsets, np.int64), [values.keys, values.items]
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        ends, children = np.asarray(values.offsets, np.int64), [values.values]
+    else:
+        return None
+    room = np.diff(ends)
+    for child in children:
+        below = _inner_room(child)
+        if below is not None:
+            room = room + np.diff(np.r_[0, np.cumsum(below)][ends])
+    return room
