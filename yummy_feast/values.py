@@ -17,11 +17,14 @@ Feast is imported inside functions: it takes more than a second, and a server th
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -205,6 +208,11 @@ _NAME_BY_ID = {
 }
 
 
+_LIST_IDS = {
+    make(pa.null()).id for make in (pa.list_, pa.large_list, lambda x: pa.list_(x, 1), pa.list_view, pa.large_list_view)
+}
+
+
 def _name_of(arrow_type: pa.DataType) -> str:
     types = pa.types
     if isinstance(arrow_type, pa.BaseExtensionType):
@@ -214,7 +222,7 @@ def _name_of(arrow_type: pa.DataType) -> str:
         return _name_of(arrow_type.value_type)
     if is_list(arrow_type):
         return _list_name_of(arrow_type)
-    if types.is_map(arrow_type) and not _is_text(arrow_type.key_type):
+    if types.is_map(arrow_type) and _name_of(arrow_type.key_type) != "STRING":
         return "SCALAR_MAP"
     name = _NAME_BY_ID.get(arrow_type.id)
     if name is None:
@@ -240,22 +248,7 @@ def _list_name_of(arrow_type: pa.DataType) -> str:
 
 def is_list(arrow_type: pa.DataType) -> bool:
     """Whether an Arrow type is any of Arrow's five spellings of a list."""
-    types = pa.types
-    return bool(
-        types.is_list(arrow_type)
-        or types.is_large_list(arrow_type)
-        or types.is_fixed_size_list(arrow_type)
-        or types.is_list_view(arrow_type)
-        or types.is_large_list_view(arrow_type)
-    )
-
-
-def _is_text(arrow_type: pa.DataType) -> bool:
-    if pa.types.is_dictionary(arrow_type):
-        return _is_text(arrow_type.value_type)
-    return bool(
-        pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type) or pa.types.is_string_view(arrow_type)
-    )
+    return arrow_type.id in _LIST_IDS
 
 
 def arrow_type_of(dtype: PrimitiveFeastType | ComplexFeastType) -> pa.DataType:
@@ -285,7 +278,7 @@ def python_finisher(number: int) -> Callable[[Any], Any] | None:
     Equal to ``feast.type_map.feast_value_type_to_python_type`` on the same value: UUID, Decimal, sets, parsed JSON (the
     bare text where it does not parse), datetimes in UTC. Stored values are never None: nulls are the caller's.
 
-    The function raises ValueTypeError for a timestamp outside the years 1 to 9999.
+    The function raises ValueTypeError for a timestamp outside the years 1 to 9999 and for damaged values.
     """
     kind = kind_of(number)
     if kind.encoding is Encoding.PROTO:
@@ -300,16 +293,24 @@ def python_finisher(number: int) -> Callable[[Any], Any] | None:
 
 def _element_finisher(kind: Kind) -> Callable[[Any], Any] | None:
     name = kind.name.removesuffix("_LIST").removesuffix("_SET")
-    if name in ("UUID", "TIME_UUID"):
-        from uuid import UUID
+    finishers: dict[str, Callable[[Any], Any]] = {
+        "UUID": _parsed(UUID),
+        "TIME_UUID": _parsed(UUID),
+        "DECIMAL": _parsed(Decimal),
+        "UNIX_TIMESTAMP": _finish_timestamp,
+        "JSON": _finish_json,
+    }
+    return finishers.get(name)
 
-        return UUID
-    if name == "DECIMAL":
-        from decimal import Decimal
 
-        return Decimal
-    others: dict[str, Callable[[Any], Any]] = {"UNIX_TIMESTAMP": _finish_timestamp, "JSON": _finish_json}
-    return others.get(name)
+def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def finish(text: str) -> Any:
+        try:
+            return parse(text)
+        except (ValueError, ArithmeticError):
+            raise ValueTypeError(f"{text[:60]!r} is no {parse.__name__}") from None
+
+    return finish
 
 
 def _finish_timestamp(seconds: int) -> datetime | None:
@@ -322,8 +323,6 @@ def _finish_timestamp(seconds: int) -> datetime | None:
 
 
 def _finish_json(text: str) -> Any:
-    import json
-
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -331,10 +330,22 @@ def _finish_json(text: str) -> Any:
 
 
 def _finish_proto(data: bytes) -> Any:
-    from feast.protos.feast.types.Value_pb2 import Value
     from feast.type_map import feast_value_type_to_python_type
 
-    return feast_value_type_to_python_type(Value.FromString(data))
+    try:
+        return feast_value_type_to_python_type(_parse(data))
+    except (OverflowError, ValueError, OSError) as error:
+        raise ValueTypeError(f"a stored value is damaged: {error}") from None
+
+
+def _parse(data: bytes) -> Value:
+    from feast.protos.feast.types.Value_pb2 import Value
+    from google.protobuf.message import DecodeError
+
+    try:
+        return Value.FromString(data)
+    except DecodeError:
+        raise ValueTypeError(f"a stored value of {len(data)} bytes is no Feast value") from None
 
 
 @cache
@@ -345,7 +356,7 @@ def proto_finisher(number: int) -> Callable[[Any], Value]:
     kind = kind_of(number)
     field = kind.proto_field
     if kind.encoding is Encoding.PROTO:
-        return Value.FromString
+        return _parse
     if kind.encoding in (Encoding.VECTOR, Encoding.PACKED):
 
         def finish_collection(values: list[Any]) -> Value:
@@ -369,7 +380,8 @@ def stored_value(message: Value, number: int) -> Any:
         return None
     kind = kind_of(number)
     if kind.encoding is Encoding.PROTO:
-        return message.SerializeToString()
+        # The order of a map's entries is anybody's choice otherwise, and equal rows would differ.
+        return message.SerializeToString(deterministic=True)
     value = getattr(message, held)
     if kind.encoding in (Encoding.VECTOR, Encoding.PACKED):
         if not held.endswith(("_list_val", "_set_val")):
