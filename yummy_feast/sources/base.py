@@ -181,7 +181,10 @@ class YummySource(DataSource):
     def payload(self) -> dict[str, Any]:
         """The settings of this format, as the registry keeps them."""
         own = {name: getattr(self, name) for name in (*self.settings, "s3_endpoint_override")}
-        return {"version": _PAYLOAD_VERSION, **{name: value for name, value in own.items() if value not in (None, "")}}
+        return {
+            "payload_version": _PAYLOAD_VERSION,
+            **{name: value for name, value in own.items() if value not in (None, "")},
+        }
 
     def _to_proto_impl(self) -> DataSourceProto:
         kind = type(self)
