@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.types as pt
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from yummy_feast.errors import (
@@ -26,10 +25,11 @@ from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySou
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
 from yummy_feast.sources.files import Location, first_line, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, path_text
+from yummy_feast.sources.lake_types import lake_table
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
 from yummy_feast.sources.pruning import Wanted
-from yummy_feast.sources.schemas import plain_schema, plain_type
+from yummy_feast.sources.schemas import plain_type
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class DeltaSource(YummySource):
         except SourceNotFoundError:
             if not create:
                 raise
-            self._write(_deltaable(table, self.path), context, mode="append")
+            self._write(lake_table(table, self.path), context, mode="append")
             return
         schema = pa.schema(stored.schema().to_arrow())
         plain = pa.schema([column.with_type(plain_type(column.type)) for column in schema])
@@ -99,7 +99,7 @@ class DeltaSource(YummySource):
         place = locate(self.path, context, endpoint=self.s3_endpoint_override)
         if not allow_overwrite and place.has_files():
             raise SavedDatasetLocationAlreadyExists(location=place.text)
-        self._write(_deltaable(table, self.path), context, mode="overwrite", schema_mode="overwrite")
+        self._write(lake_table(table, self.path), context, mode="overwrite", schema_mode="overwrite")
 
     def _write(self, table: pa.Table, context: SourceContext, **how: Any) -> None:
         deltalake = _deltalake()
@@ -244,40 +244,3 @@ def _utc_text(timestamp: datetime | str | None, name: str) -> str | None:
             f"source '{name}': timestamp '{timestamp}' is no time", hint="for example 2026-11-01T00:00:00Z"
         ) from None
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-
-
-def _deltaable(table: pa.Table, place: str) -> pa.Table:
-    """``table`` in types that a Delta table can hold."""
-    fields = []
-    for column in plain_schema(table.schema):
-        kind = _delta_type(column.type)
-        if kind is None:
-            raise ColumnTypeError(f"{place}: column '{column.name}' is {column.type}, which Delta cannot hold")
-        fields.append(pa.field(column.name, kind))
-    return conformed(table, pa.schema(fields), place)
-
-
-def _delta_type(kind: pa.DataType) -> pa.DataType | None:
-    """The Delta type that holds a plain Arrow type; None if there is none. A column of nulls becomes text."""
-    if pt.is_timestamp(kind):
-        return pa.timestamp("us", tz="UTC" if kind.tz is not None else None)
-    if pt.is_unsigned_integer(kind):
-        return {8: pa.int16(), 16: pa.int32()}.get(kind.bit_width, pa.int64())
-    if pt.is_float16(kind):
-        return pa.float32()
-    if pt.is_null(kind):
-        return pa.string()
-    if pt.is_date64(kind):
-        return pa.date32()
-    if pt.is_time(kind) or pt.is_duration(kind) or pt.is_decimal256(kind):
-        return None
-    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
-        item = _delta_type(kind.value_type)
-        return None if item is None else pa.list_(item)
-    if pt.is_map(kind):
-        key, value = _delta_type(kind.key_type), _delta_type(kind.item_type)
-        return None if key is None or value is None else pa.map_(key, value)
-    if pt.is_struct(kind):
-        children = [(child.name, _delta_type(child.type)) for child in kind]
-        return None if any(child is None for _, child in children) else pa.struct(children)
-    return kind

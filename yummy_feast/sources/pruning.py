@@ -166,9 +166,9 @@ class Wanted:
             self._ranges.append(_Range(column, exact[0], exact[-1], exact))
 
     @property
-    def columns(self) -> list[str]:
-        """Columns whose bounds matter."""
-        return [item.column for item in self._ranges]
+    def nothing(self) -> bool:
+        """Whether no row at all is wanted."""
+        return self._nothing
 
     def may_hold(self, bounds_of: BoundsOf) -> bool:
         """Whether a part with these bounds can hold a wanted row."""

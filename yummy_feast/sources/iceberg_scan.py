@@ -1,0 +1,285 @@
+"""One look at an Iceberg table: pyiceberg plans which files count, their rows are read as Parquet pieces.
+
+A file is read directly where its columns can be matched by field id and its deletes are positions in Parquet files.
+Everything rarer (files without ids, of other formats, with columns that only exist as partition or default value,
+deletion vectors, renamed children of structs) is left to pyiceberg's own reader, a task at a time. Row filters are used
+for planning only: a piece has the same rows whatever is wanted from it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.io.pyarrow import ArrowScan, PyArrowFileIO, schema_to_pyarrow
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+from pyiceberg.table import DataScan, FileScanTask, Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
+
+from yummy_feast.errors import SourceNotFoundError, SourceReadError, UnsupportedTableError, nearest
+from yummy_feast.sources.base import Piece, Prune, Scan
+from yummy_feast.sources.files import Location, StoredFile, first_line
+from yummy_feast.sources.iceberg_filter import plan_filter
+from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers, readable
+from yummy_feast.sources.pruning import Wanted
+from yummy_feast.sources.schemas import cast_column, plain_type
+
+if TYPE_CHECKING:
+    from pyiceberg.table.snapshots import Snapshot
+
+_FIELD_ID = b"PARQUET:field_id"
+
+
+def scan_type(kind: IcebergType) -> pa.DataType:
+    """The Arrow type of an Iceberg type, without the large variants that pyiceberg prefers."""
+    return _small(plain_type(schema_to_pyarrow(kind)))
+
+
+def _small(kind: pa.DataType) -> pa.DataType:
+    if pt.is_large_string(kind):
+        return pa.string()
+    if pt.is_large_binary(kind):
+        return pa.binary()
+    if pt.is_large_list(kind) or pt.is_list(kind):
+        return pa.list_(_small(kind.value_type))
+    if pt.is_map(kind):
+        return pa.map_(_small(kind.key_type), _small(kind.item_type))
+    if pt.is_struct(kind):
+        return pa.struct([(child.name, _small(child.type)) for child in kind])
+    return kind
+
+
+class IcebergScan(Scan):
+    """One snapshot of an Iceberg table."""
+
+    format = "iceberg"
+
+    def __init__(
+        self, location: str, table: Table, snapshot_id: int | None, branch: str | None, date_partition: str = ""
+    ) -> None:
+        self.location = location
+        self._table = table
+        self._at = _snapshot(table, snapshot_id, branch, location)
+        self.snapshot = "no snapshot" if self._at is None else f"snapshot {self._at.snapshot_id}"
+        self._fields = _schema_at(table, self._at, branch)
+        self.schema = pa.schema([(item.name, scan_type(item.field_type)) for item in self._fields.fields])
+        self._date_partition = date_partition
+        self._footers: dict[str, ParquetFooter] = {}
+        self._deletes: dict[str, pa.Table] = {}
+        self._lock = threading.Lock()
+        _refuse_equality_deletes(self._at, location)
+
+    def pieces(self, prune: Prune | None = None) -> list[Piece]:
+        """See ``Scan.pieces``. SourceReadError if the snapshot names a file that is missing."""
+        wanted = Wanted(prune, self.schema, self._date_partition)
+        if self._at is None or wanted.nothing:
+            return []
+        tasks = self._tasks(plan_filter(prune, self._fields, self._table.schema()))
+        with self._lock:
+            self._load([task for task in tasks if _is_parquet(task)])
+        return [piece for task in tasks for piece in self._pieces_of(task, wanted)]
+
+    # ------------------------------------------------------------------------------ planning
+
+    def _tasks(self, row_filter: BooleanExpression) -> list[FileScanTask]:
+        assert self._at is not None  # noqa: S101 - for mypy: pieces() has asked
+        scan = DataScan(
+            table_metadata=self._table.metadata,
+            io=self._table.io,
+            row_filter=row_filter,
+            snapshot_id=self._at.snapshot_id,
+        )
+        try:
+            tasks = list(scan.plan_files())
+        except ValueError as error:
+            if "equality deletes" not in str(error):
+                raise
+            raise _equality_deletes(self.location) from error
+        except FileNotFoundError as error:
+            raise self._missing(first_line(error)) from error
+        return sorted(tasks, key=lambda task: task.file.file_path)
+
+    # ------------------------------------------------------------------------------ reading
+
+    def _load(self, tasks: Sequence[FileScanTask]) -> None:
+        """Footers and position deletes of the tasks, each read once per scan."""
+        new = [task.file.file_path for task in tasks if task.file.file_path not in self._footers]
+        files = [StoredFile(self._location(path), size=None, modified=None, partition={}) for path in new]
+        try:
+            footers = read_footers(files)
+            for task in tasks:
+                for item in task.delete_files:
+                    if _is_position_file(item) and item.file_path not in self._deletes:
+                        self._deletes[item.file_path] = self._read_deletes(item.file_path)
+        except SourceReadError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise self._missing(error.message) from error
+            raise
+        self._footers.update(zip(new, footers, strict=True))
+
+    def _read_deletes(self, path: str) -> pa.Table:
+        place = StoredFile(self._location(path), size=None, modified=None, partition={})
+        with place.open() as handle, readable(place.text):
+            return pq.read_table(handle, columns=["file_path", "pos"])
+
+    def _location(self, path: str) -> Location:
+        io = self._table.io
+        if not isinstance(io, PyArrowFileIO):
+            raise SourceReadError(
+                f"{self.location}: files of {path} are read through pyarrow only", hint="drop py-io-impl"
+            )
+        scheme, netloc, inner = PyArrowFileIO.parse_location(path, io.properties)
+        return Location(io.fs_by_scheme(scheme, netloc), inner, is_local=scheme == "file")
+
+    def _pieces_of(self, task: FileScanTask, wanted: Wanted) -> list[Piece]:
+        footer = self._footers.get(task.file.file_path)
+        columns = None if footer is None else self._direct_columns(task, footer)
+        if footer is None or columns is None:
+            return [TaskPiece(self._table, self._fields, self.schema, task)]
+        keep = self._kept_rows(task, footer)
+        return cast("list[Piece]", parquet_pieces(footer, columns, wanted, keep))
+
+    def _direct_columns(self, task: FileScanTask, footer: ParquetFooter) -> Mapping[str, FileColumn] | None:
+        """How the file's columns become the scan's, by field id; None if the rules for rarer cases are needed."""
+        if not all(_is_position_file(item) for item in task.delete_files):
+            return None
+        stored = {int((item.metadata or {}).get(_FIELD_ID, -1)): item for item in footer.schema}
+        if -1 in stored:
+            return None
+        constants = _identity_sources(self._table, task)
+        columns = {}
+        for field, column in zip(self._fields.fields, self.schema, strict=True):
+            found = stored.get(field.field_id)
+            if found is None and (field.field_id in constants or field.initial_default is not None):
+                return None
+            if found is not None and not _same_names(field.field_type, found.type):
+                return None
+            columns[column.name] = FileColumn(column.type, stored=None if found is None else found.name)
+        return columns
+
+    def _kept_rows(self, task: FileScanTask, footer: ParquetFooter) -> npt.NDArray[np.bool_] | None:
+        if not task.delete_files:
+            return None
+        keep = np.ones(footer.metadata.num_rows, bool)
+        for item in task.delete_files:
+            deletes = self._deletes[item.file_path]
+            positions = deletes.filter(pc.equal(deletes["file_path"], task.file.file_path))["pos"]
+            keep[positions.to_numpy()] = False
+        return keep
+
+    def _missing(self, what: str) -> SourceReadError:
+        return SourceReadError(
+            f"{self.location}: {self.snapshot} names a file that is missing: {what}", hint="restore it or roll back"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPiece:
+    """A data file read by pyiceberg, with all of its rules, and in memory as a whole."""
+
+    table: Table
+    fields: Schema
+    schema: pa.Schema
+    task: FileScanTask
+
+    @property
+    def rows(self) -> int | None:
+        """See ``Piece.rows``: known where nothing was deleted."""
+        return None if self.task.delete_files else int(self.task.file.record_count)
+
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """See ``Piece.read``."""
+        names = list(columns) or [self.schema.names[0]]
+        scan = ArrowScan(self.table.metadata, self.table.io, self.fields.select(*names), AlwaysTrue())
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        place = self.task.file.file_path
+        with readable(place):
+            for batch in scan.to_record_batches([self.task]):
+                arrays = [cast_column(batch.column(item.name), item.type, item.name, place) for item in schema]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema) if columns else batch.select([])
+
+
+def _snapshot(table: Table, snapshot_id: int | None, branch: str | None, place: str) -> Snapshot | None:
+    if snapshot_id is not None:
+        found = table.snapshot_by_id(snapshot_id)
+        if found is None:
+            known = nearest(str(snapshot_id), (str(item.snapshot_id) for item in table.snapshots()))
+            raise SourceNotFoundError(f"{place}: no snapshot {snapshot_id}", hint=known)
+        return found
+    if branch is not None:
+        found = table.snapshot_by_name(branch)
+        if found is None:
+            raise SourceNotFoundError(f"{place}: no branch or tag '{branch}'", hint=nearest(branch, table.refs()))
+        return found
+    return table.current_snapshot()
+
+
+def _schema_at(table: Table, snapshot: Snapshot | None, branch: str | None) -> Schema:
+    """The columns of the snapshot; of a branch those of today, as branches move on with the table."""
+    is_branch = branch is not None and table.refs()[branch].snapshot_ref_type == "branch"
+    if snapshot is None or snapshot.schema_id is None or is_branch or snapshot == table.current_snapshot():
+        return table.schema()
+    return table.schemas().get(snapshot.schema_id, table.schema())
+
+
+def _refuse_equality_deletes(snapshot: Snapshot | None, place: str) -> None:
+    summary: Any = None if snapshot is None else snapshot.summary
+    if summary is not None and int(summary.get("total-equality-deletes", "0") or 0) > 0:
+        raise _equality_deletes(place)
+
+
+def _equality_deletes(place: str) -> UnsupportedTableError:
+    return UnsupportedTableError(
+        f"{place} has equality deletes, which cannot be applied here",
+        hint="set `engine: spark`, or compact the table with Spark's rewrite_data_files",
+    )
+
+
+def _is_parquet(task: FileScanTask) -> bool:
+    return bool(task.file.file_format == FileFormat.PARQUET)
+
+
+def _is_position_file(item: DataFile) -> bool:
+    return bool(item.content == DataFileContent.POSITION_DELETES and item.file_format == FileFormat.PARQUET)
+
+
+def _identity_sources(table: Table, task: FileScanTask) -> set[int]:
+    """Ids of columns whose value may stand in the file's partition instead of the file."""
+    spec = table.specs()[task.file.spec_id]
+    return {item.source_id for item in spec.fields if isinstance(item.transform, IdentityTransform)}
+
+
+def _same_names(kind: IcebergType, stored: pa.DataType) -> bool:
+    """Whether children of a nested column have the same names for the same ids in the file as in the table."""
+    if isinstance(kind, StructType):
+        if not pt.is_struct(stored):
+            return False
+        names = {item.name: int((item.metadata or {}).get(_FIELD_ID, -1)) for item in stored}
+        return all(_same_child(child, names, stored) for child in kind.fields)
+    if isinstance(kind, ListType):
+        listed = pt.is_list(stored) or pt.is_large_list(stored) or pt.is_fixed_size_list(stored)
+        return listed and _same_names(kind.element_type, stored.value_type)
+    if isinstance(kind, MapType):
+        return bool(
+            pt.is_map(stored)
+            and _same_names(kind.key_type, stored.key_type)
+            and _same_names(kind.value_type, stored.item_type)
+        )
+    return True
+
+
+def _same_child(child: NestedField, names: Mapping[str, int], stored: pa.StructType) -> bool:
+    if child.name not in names:
+        return child.field_id not in names.values() and child.initial_default is None
+    return names[child.name] == child.field_id and _same_names(child.field_type, stored.field(child.name).type)
