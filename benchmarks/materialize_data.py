@@ -1,4 +1,4 @@
-"""Data for the materialization benchmark: a view of 25 float32 and 25 int64 features, and what must be online in the end.
+"""Data for the materialization benchmark: a view of 25 float32 and 25 int64 features, and what must be online then.
 
 Some keys have older rows, corrections of the same event time, and rows delivered twice; some values are null.
 """
