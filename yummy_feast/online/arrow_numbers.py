@@ -95,7 +95,12 @@ def microseconds(array: pa.Array | pa.ChunkedArray, name: str) -> tuple[npt.NDAr
 
 def _cast(kind: Kind, array: pa.Array) -> pa.Array:
     source = array.type
-    if pa.types.is_floating(source) and kind.code in "iq":
+    types = pa.types
+    numeric = types.is_integer(source) or types.is_floating(source) or types.is_decimal(source)
+    if not (numeric or types.is_boolean(source) or is_text(source)):
+        # Arrow would also make a number of a timestamp or a duration, in whatever unit it happens to have.
+        raise ValueTypeError("these are no numbers")
+    if types.is_floating(source) and kind.code in "iq":
         # pandas turns integers with nulls into floats with NaN; there is no integer NaN.
         array = pc.if_else(pc.is_nan(array), None, array)
     # An integer beyond a float's precision is rounded, as Feast does; everything else must arrive unchanged.

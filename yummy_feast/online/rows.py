@@ -95,6 +95,8 @@ class RowSchema:
         """The inverse of ``to_json``. RowDecodeError for anything it did not write."""
         try:
             rows = json.loads(data)
+            if not isinstance(rows, list):
+                raise ValueError("no list")  # noqa: TRY004 - its fellows are ValueErrors too
             return cls(
                 tuple((str(name), int(number)) for name, number, _ in rows), tuple(str(code) for _, _, code in rows)
             )
