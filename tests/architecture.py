@@ -78,6 +78,9 @@ EXTRAS = {
     "scipy",
     "sklearn",
 }
+# The exception: whole modules behind an extra. They import it as any module does, and are themselves imported only inside
+# functions, by a module that turns the absence of the extra into MissingExtraError.
+BEHIND_EXTRAS = {"sources.iceberg_filter", "sources.iceberg_scan"}
 MAX_LINES = 400
 
 
@@ -181,8 +184,11 @@ def _library_breaches(module: Module) -> Iterator[str]:
         at = f"{module.file}:{item.line}: imports {item.module}"
         if module.room != "online" and item.top in REDIS_CLIENTS:
             yield f"{at}: only {PACKAGE}/online talks to Redis"
-        if item.at_import_time and item.top in EXTRAS:
-            yield f"{at} at import time: it is an extra, import it inside the function that needs it"
+        if item.at_import_time and module.name not in BEHIND_EXTRAS:
+            if item.top in EXTRAS:
+                yield f"{at} at import time: it is an extra, import it inside the function that needs it"
+            if item.module.removeprefix(f"{PACKAGE}.") in BEHIND_EXTRAS:
+                yield f"{at} at import time: it lies behind an extra, import it inside the function that needs it"
         if module.name in PURE and item.top in OUTSIDE_WORLD:
             yield f"{at}: {module.name} is pure code, it touches no socket and no file"
     if module.name in PURE:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import EXTRAS, MAX_LINES, PACKAGE, Module, breaches, modules, too_long
+from tests.architecture import BEHIND_EXTRAS, EXTRAS, MAX_LINES, PACKAGE, Module, breaches, modules, too_long
 
 REPO = Path(__file__).resolve().parents[2]
 DOC = '"""What this is."""\n'
@@ -60,7 +60,8 @@ def undeclared(package: list[Module], core: set[str], extras: set[str]) -> list[
             if item.top in sys.stdlib_module_names or item.top == PACKAGE:
                 continue
             name = INSTALLED_AS.get(item.top, item.top.lower().replace("_", "-"))
-            if name not in (core if item.at_import_time else core | extras):
+            needs_core = item.at_import_time and module.name not in BEHIND_EXTRAS
+            if name not in (core if needs_core else core | extras):
                 found.append(f"{module.file}:{item.line}: imports {item.module}: add {name} to setup.cfg")
     return found
 
@@ -107,6 +108,7 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
         ("sources/delta.py", "from deltalake import DeltaTable", "import it inside the function that needs it"),
         ("sources/delta.py", "try:\n    import deltalake\nexcept ImportError: ...", "import it inside the function"),
         ("sources/delta.py", "class A:\n    import pyiceberg.table", "imports pyiceberg.table at import time"),
+        ("sources/iceberg.py", "from yummy_feast.sources.iceberg_scan import x", "it lies behind an extra"),
         ("online/rows.py", "def f():\n    import socket", "online.rows is pure code"),
         ("offline/plan.py", "def f(path):\n    return path.open()", ":3: opens a file: offline.plan is pure code"),
     ],
@@ -127,6 +129,8 @@ def test_a_rule_fails(tmp_path: Path, file: str, code: str, complaint: str) -> N
         ("__init__.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import yummy_feast.cli"),
         ("sources/delta.py", "def f():\n    from deltalake import DeltaTable"),
         ("sources/delta.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import deltalake"),
+        ("sources/iceberg_scan.py", "import pyiceberg\nfrom yummy_feast.sources import iceberg_filter"),
+        ("sources/iceberg.py", "def f():\n    from yummy_feast.sources.iceberg_scan import x"),
         ("sources/delta.py", "from .base import Scan\nfrom yummy_feast import errors"),
         ("offline/engines/duckdb.py", "import duckdb\nfrom yummy_feast.sources.base import Scan"),
         ("offline/plan.py", "from yummy_feast.offline.engines import base"),
@@ -163,6 +167,10 @@ def test_an_undeclared_import_fails(tmp_path: Path) -> None:
     package = modules(tree(tmp_path, {"values.py": DOC + code}))
     found = undeclared(package, {"numpy"}, {"deltalake"})
     assert [line.rsplit(" add ")[1] for line in found] == ["leftpad to setup.cfg", "rightpad to setup.cfg"]
+
+
+def test_every_module_behind_an_extra_is_still_there() -> None:
+    assert {module.name for module in modules(REPO / PACKAGE)} >= BEHIND_EXTRAS
 
 
 def test_what_is_core_is_no_extra() -> None:
