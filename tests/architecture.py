@@ -78,8 +78,8 @@ EXTRAS = {
     "scipy",
     "sklearn",
 }
-# The exception: whole modules behind an extra. They import it as any module does, and are themselves imported only inside
-# functions, by a module that turns the absence of the extra into MissingExtraError.
+# The exception: whole modules behind an extra. They import it at the top, and are themselves imported inside functions only,
+# by a module that turns the absence of the extra into MissingExtraError.
 BEHIND_EXTRAS = {"sources.iceberg_filter", "sources.iceberg_scan"}
 MAX_LINES = 400
 
