@@ -6,27 +6,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import Entity, FeatureView, Field, ValueType
+from feast import Entity, FeatureView, Field
 from feast.data_source import DataSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
 from feast.infra.registry.registry import Registry
 from feast.repo_config import RepoConfig
-from feast.types import FeastType, Float64, Int32, Int64, String
+from feast.types import Bytes, FeastType, Float64, Int32, Int64, String
 
 from tests.property.worlds import Source, Use, World
 
 PROJECT = "worlds"
-KEY_VALUE_TYPES = {"int32": ValueType.INT32, "int64": ValueType.INT64, "string": ValueType.STRING}
-FEAST_TYPES: dict[str, FeastType] = {"int32": Int32, "int64": Int64, "string": String, "double": Float64}
+DECLARED: dict[str, FeastType] = {
+    "int32": Int32,
+    "int64": Int64,
+    "string": String,
+    "large_string": String,
+    str(pa.dictionary(pa.int32(), pa.string())): String,
+    "binary": Bytes,
+    "double": Float64,
+}
 
 MakeSource = Callable[..., DataSource]
 
 
 class Repo:
-    """A project in ``folder`` whose offline store is of type ``offline_store``; its registry is empty and stays so."""
+    """A project in ``folder`` with that ``offline_store`` block; its registry is empty and stays so."""
 
-    def __init__(self, folder: Path, offline_store: str, store: OfflineStore, make_source: MakeSource) -> None:
+    def __init__(
+        self, folder: Path, offline_store: dict[str, Any], store: OfflineStore, make_source: MakeSource
+    ) -> None:
         self.folder = folder
         self.store = store
         self.make_source = make_source
@@ -34,7 +44,7 @@ class Repo:
             project=PROJECT,
             provider="local",
             registry=str(folder / "registry.db"),
-            offline_store={"type": offline_store},
+            offline_store=offline_store,
             online_store=None,
             repo_path=folder,
             entity_key_serialization_version=3,
@@ -73,10 +83,10 @@ class Repo:
         view = FeatureView(
             name=source.name,
             entities=[
-                Entity(name=f"the_{key}", join_keys=[key], value_type=KEY_VALUE_TYPES[types[key]])
+                Entity(name=f"the_{key}", join_keys=[key], value_type=DECLARED[types[key]].to_value_type())
                 for key in source.keys
             ],
-            schema=[Field(name=name, dtype=FEAST_TYPES[types[name]]) for name in columns],
+            schema=[Field(name=name, dtype=DECLARED[types[name]]) for name in columns],
             source=self.make_source(
                 name=f"{source.name}_source",
                 path=self.write(source),

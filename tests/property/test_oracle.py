@@ -25,6 +25,7 @@ FEAST_IS_RIGHT = Domain(
     min_entity_rows=1,
     forms=("pandas",),
     renamed_time=False,
+    key_types=("int32", "int64", "string"),
 )
 
 
@@ -98,7 +99,7 @@ def feast_repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     def make_source(path: str | list[str], **options: object) -> FileSource:
         return FileSource(path=path, **options)
 
-    return Repo(tmp_path_factory.mktemp("feast"), "duckdb", DuckDBOfflineStore(), make_source)
+    return Repo(tmp_path_factory.mktemp("feast"), {"type": "duckdb"}, DuckDBOfflineStore(), make_source)
 
 
 # ibis still calls what duckdb 2.0 deprecates.

@@ -37,10 +37,21 @@ TTLS = (
     timedelta(hours=2, microseconds=1),
     timedelta(days=30),
 )
-KEY_TYPES = {"user": (pa.int64(), pa.int32()), "shop": (pa.string(),), "lane": (pa.int32(), pa.int64())}
-KEY_VALUES: Mapping[str, Sequence[object]] = {"user": (-1, 0, 1), "shop": ("", "a", "ab"), "lane": (7, 8)}
+KEY_TYPES = {
+    "user": (pa.int64(), pa.int32()),
+    "shop": (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())),
+    "lane": (pa.int32(), pa.int64()),
+    "code": (pa.binary(),),
+}
+KEY_VALUES: Mapping[str, Sequence[object]] = {
+    "user": (-1, 0, 1),
+    "shop": ("", "a", "ab"),
+    "lane": (7, 8),
+    "code": (b"", b"\x00", b"\xff\x00"),
+}
 # A source never has these: who asks for them finds nothing, also where they do not fit the source's type.
-UNKNOWN_KEYS = {"int32": 2**31 - 1, "int64": 2**32, "string": "nowhere"}
+UNKNOWN_KEYS = {"user": 2**31 - 1, "shop": "nowhere", "lane": 99, "code": b"nothing"}
+TOO_WIDE = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,11 @@ class Domain:
     min_entity_rows: int = 0
     forms: tuple[str, ...] = ("pandas", "arrow", "path")
     renamed_time: bool = True
+    key_types: tuple[str, ...] = tuple(str(kind) for kinds in KEY_TYPES.values() for kind in kinds)
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(key for key, kinds in KEY_TYPES.items() if any(str(kind) in self.key_types for kind in kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +163,11 @@ def moments(draw: st.DrawFn, era: int, units: Sequence[str], rows: int, *, hours
 
 
 @st.composite
-def key_column(draw: st.DrawFn, name: str, rows: int, *, nulls: bool, unknown: bool) -> pa.Array:
+def key_column(draw: st.DrawFn, domain: Domain, name: str, rows: int, *, nulls: bool, unknown: bool) -> pa.Array:
     """A join key of ``rows`` values from a small set; ``unknown`` adds one that no source has."""
-    kind = draw(st.sampled_from(KEY_TYPES[name]))
-    values = st.sampled_from((*KEY_VALUES[name], *([UNKNOWN_KEYS[str(kind)]] if unknown else [])))
+    kind = draw(st.sampled_from([kind for kind in KEY_TYPES[name] if str(kind) in domain.key_types]))
+    strange = [UNKNOWN_KEYS[name], *([TOO_WIDE] if kind == pa.int64() else [])] if unknown else []
+    values = st.sampled_from((*KEY_VALUES[name], *strange))
     return pa.array(draw(st.lists(st.none() | values if nulls else values, min_size=rows, max_size=rows)), kind)
 
 
@@ -162,10 +179,10 @@ def value_column(values: st.SearchStrategy[object], kind: pa.DataType, rows: int
 def sources(draw: st.DrawFn, domain: Domain, era: int, name: str) -> Source:
     rows = draw(st.integers(0, 14))
     keys = tuple(
-        draw(st.lists(st.sampled_from(sorted(KEY_TYPES)), unique=True, min_size=not domain.keyless_views, max_size=3))
+        draw(st.lists(st.sampled_from(domain.keys), unique=True, min_size=not domain.keyless_views, max_size=3))
     )
     created = draw(st.booleans())
-    columns = {key: draw(key_column(key, rows, nulls=True, unknown=False)) for key in keys}
+    columns = {key: draw(key_column(domain, key, rows, nulls=True, unknown=False)) for key in keys}
     columns["event"] = draw(moments(era, domain.units, rows, hours=4, nulls=True))
     if created:
         columns["created"] = draw(moments(era, domain.units, rows, hours=3, nulls=True))
@@ -223,7 +240,7 @@ def worlds(draw: st.DrawFn, domain: Domain = Domain()) -> World:
     columns = {"entity_row": pa.array(range(rows), pa.int64())}
     for name in sorted({column for use in used for column in use.key_columns.values()}):
         key = name.removeprefix("other_")
-        columns[name] = draw(key_column(key, rows, nulls=domain.nulls_in_entity_keys, unknown=True))
+        columns[name] = draw(key_column(domain, key, rows, nulls=domain.nulls_in_entity_keys, unknown=True))
     columns[time] = draw(moments(era, domain.units, rows, hours=5, nulls=False))
     columns["weight"] = draw(value_column(st.sampled_from((0.25, 3.0)), pa.float32(), rows))
     table = pa.table(columns)
