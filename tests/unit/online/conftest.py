@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.online_server import client, server, socket
 from tests.unit.online.servers import put_down
+
+__all__ = ["client", "repo", "server", "socket"]
 
 
 @pytest.fixture
