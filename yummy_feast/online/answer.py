@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from yummy_feast.values import Encoding, kind_of, python_finisher
 
@@ -26,8 +26,7 @@ class Status(IntEnum):
     """The row is older than the view's ttl."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """One view's rows, aligned with the rows of the request.
 
     statuses: PRESENT, NOT_FOUND or OUTSIDE_MAX_AGE.
@@ -101,7 +100,7 @@ class OnlineFeatures:
     def to_python(self) -> dict[str, list[Any]]:
         """Column name -> Python values, as Feast's SDK spells them."""
         return {
-            name: finish_all(stored, finisher)
+            name: list(stored) if finisher is None else finish_all(stored, finisher)
             for name, finisher, stored in zip(self.heading.names, self.heading.finishers, self.values, strict=True)
         }
 

@@ -231,6 +231,8 @@ class PlanCache:
         self._size = size
         self._lock = threading.Lock()
         self._plans: OrderedDict[object, OnlinePlan] = OrderedDict()
+        # Telling what a service selects takes longer than finding its plan: services met as the same object skip it.
+        self._met: OrderedDict[tuple[int, bool, str], tuple[FeatureService, object]] = OrderedDict()
         self._state: tuple[object, ...] | None = None
         # The state holds ids: whoever they belong to must stay alive.
         self._owners: tuple[object, ...] = ()
@@ -244,14 +246,15 @@ class PlanCache:
         full_feature_names: bool,
     ) -> OnlinePlan:
         """The plan for ``features``, compiled at need. Raises as ``compile_plan``."""
-        key = (project, full_feature_names, _identity(features))
         # As Feast's own cache does: a registry whose content has expired is asked again, which renews it.
         known = _state_of(registry, config) if registry.is_cache_valid() else None
+        key = self._key(project, features, full_feature_names)
         if known is not None:
             with self._lock:
                 plan = self._plans.get(key) if self._state == known else None
                 if plan is not None:
                     self._plans.move_to_end(key)
+                    self._meet(features, full_feature_names, project, key)
                     return plan
         plan = compile_plan(registry, project, config, features, full_feature_names)
         now = _state_of(registry, config)
@@ -260,11 +263,25 @@ class PlanCache:
             with self._lock:
                 if self._state != now:
                     self._plans.clear()
+                    self._met.clear()
                     self._state, self._owners = now, (registry, config)
                 self._plans[key] = plan
-                while len(self._plans) > self._size:
+                if len(self._plans) > self._size:
                     self._plans.popitem(last=False)
+                self._meet(features, full_feature_names, project, key)
         return plan
+
+    def _key(self, project: str, features: list[str] | FeatureService, full_feature_names: bool) -> object:
+        if not isinstance(features, FeatureService):
+            return project, full_feature_names, tuple(features)
+        met = self._met.get((id(features), full_feature_names, project))
+        return met[1] if met is not None and met[0] is features else (project, full_feature_names, _selection(features))
+
+    def _meet(self, features: list[str] | FeatureService, full_feature_names: bool, project: str, key: object) -> None:
+        if isinstance(features, FeatureService):
+            self._met[id(features), full_feature_names, project] = features, key
+            if len(self._met) > self._size:
+                self._met.popitem(last=False)
 
 
 def _state_of(registry: BaseRegistry, config: RepoConfig) -> tuple[object, ...] | None:
@@ -279,13 +296,9 @@ def _state_of(registry: BaseRegistry, config: RepoConfig) -> tuple[object, ...] 
     return id(registry), id(config), created, getattr(proto, "version_id", "")
 
 
-def _identity(features: list[str] | FeatureService) -> object:
-    """A hashable stand-in: a service counts by what it selects, because callers often fetch a new object per
-    request.
-    """
-    if not isinstance(features, FeatureService):
-        return tuple(features)
-    return features.name, tuple(
+def _selection(service: FeatureService) -> object:
+    """What a service selects: callers often fetch a new object per request, and one name may stand for two services."""
+    return service.name, tuple(
         (
             projection.name,
             projection.name_alias,
@@ -293,5 +306,5 @@ def _identity(features: list[str] | FeatureService) -> object:
             tuple(sorted(projection.join_key_map.items())) if projection.join_key_map else (),
             tuple([feature.name for feature in projection.features]),
         )
-        for projection in features.feature_view_projections
+        for projection in service.feature_view_projections
     )

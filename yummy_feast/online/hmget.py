@@ -8,10 +8,12 @@ uses redis-py's pipeline.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from redis import Redis
+from redis import ConnectionPool, Redis, exceptions
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
@@ -57,26 +59,62 @@ def read_hashes(client: Redis | RedisCluster, reads: Sequence[tuple[HashRead, Se
 def _exchange(client: Redis, reads: Sequence[tuple[HashRead, Sequence[bytes]]], count: int) -> list[Reply]:
     packed = (b"".join([read.pack(keys) for read, keys in reads]),)
     pool = client.connection_pool
+    kept = _kept_of(pool)
     # redis-py's connections are untyped.
-    connection: Any = pool.get_connection()
+    connection: Any = kept.pop() if kept else None
+    may_be_stale = connection is not None
+    if connection is None:
+        connection = pool.get_connection()
 
     def attempt() -> list[Reply]:
-        connection.send_packed_command(packed)
-        receive = connection.read_response
-        return [receive() for _ in range(count)]
+        nonlocal may_be_stale
+        try:
+            connection.send_packed_command(packed)
+            receive = connection.read_response
+            return [receive() for _ in range(count)]
+        except exceptions.ConnectionError:
+            if not may_be_stale:
+                raise
+        # The server dropped it while it was idle, which is no failure yet.
+        may_be_stale = False
+        connection.disconnect()
+        return attempt()
 
-    # Replies that nobody reads would answer the next command of whoever gets the connection then. redis-py closes it on
-    # a broken
-    # exchange; an error reply (WRONGTYPE, LOADING) leaves the exchange whole and the rest of the replies unread.
+    # Replies that nobody reads would answer the next command of whoever gets the connection then. redis-py closes it
+    # on a broken exchange; an error reply (WRONGTYPE, LOADING) leaves the exchange whole and the rest of the replies
+    # unread.
     whole = False
     try:
         replies: list[Reply] = connection.retry.call_with_retry(attempt, lambda _: connection.disconnect())
         whole = True
         return replies
     finally:
-        if not whole:
-            connection.disconnect()
-        pool.release(connection)
+        if whole and kept is not None:
+            kept.append(connection)
+        else:
+            if not whole:
+                connection.disconnect()
+            pool.release(connection)
+
+
+_kept: WeakKeyDictionary[ConnectionPool, tuple[int, list[Any]]] = WeakKeyDictionary()
+_UNBOUNDED = 2**31
+
+
+def _kept_of(pool: ConnectionPool) -> list[Any] | None:
+    """Connections lent by ``pool`` for good, ready for the next read; None where the pool must have each back.
+
+    Taking a connection out of redis-py's pool and returning it costs a third of a small read. A bounded pool would miss
+    what is kept, and a sentinel's looks at each connection's address, so those are left alone. A child process starts
+    anew: a socket shared with the parent would mix their replies.
+    """
+    if type(pool) is not ConnectionPool or pool.max_connections != _UNBOUNDED:
+        return None
+    process = os.getpid()
+    known = _kept.get(pool)
+    if known is None or known[0] != process:
+        known = _kept[pool] = (process, [])
+    return known[1]
 
 
 def _pipeline(client: Any, reads: Sequence[tuple[HashRead, Sequence[bytes]]]) -> list[Reply]:

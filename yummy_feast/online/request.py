@@ -186,9 +186,10 @@ def _cast_int(value: Any) -> int:
             raise ValueError
         return int(value)
     # numpy's numbers of any width are Real, and so are Python's.
-    if isinstance(value, Real) and float(value).is_integer():
-        return int(value)
-    raise TypeError
+    number: Any = value
+    if not isinstance(value, Real) or int(number) != number:
+        raise TypeError
+    return int(number)
 
 
 def _cast_text(value: Any) -> str:
