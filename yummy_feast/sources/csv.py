@@ -188,6 +188,11 @@ class CsvPiece:
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """See ``Piece.read``. SourceReadError for a malformed row, ColumnTypeError for a value not of its type."""
+        unknown = [name for name in columns if name not in self.schema.names]
+        if unknown:
+            raise ColumnNotFoundError(
+                f"{self.file.text}: no column '{unknown[0]}'", hint=nearest(unknown[0], self.schema.names)
+            )
         stored = [name for name in dict.fromkeys(columns) if name in self.columns and name not in self.constants]
         # Some column has to be parsed, or there are no rows to count.
         parsed = stored or [next(iter(self.columns))]

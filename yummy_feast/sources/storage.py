@@ -29,7 +29,8 @@ _ENTRY = "source"
 class SavedDatasetYummyStorage(SavedDatasetStorage):
     """A saved dataset: in a source of ours, or at ``path`` in ``format`` (``parquet`` or ``delta``).
 
-    A source's timestamp_field must be the column of the entity rows' event times; with ``path`` it is ``event_timestamp``.
+    A source's timestamp_field must be the column of the entity rows' event times; with ``path`` it is
+    ``event_timestamp``.
     """
 
     _proto_attr_name: str = "custom_storage"
@@ -51,7 +52,7 @@ class SavedDatasetYummyStorage(SavedDatasetStorage):
 
     def to_proto(self) -> SavedDatasetStorageProto:
         """The registry entry."""
-        payload = json.dumps({"version": 1, _ENTRY: _entry_of(self.source)}).encode()
+        payload = json.dumps({"payload_version": 1, _ENTRY: _entry_of(self.source)}).encode()
         return self._custom_storage_proto(DataSourceProto.CustomSourceOptions(configuration=payload))
 
     def to_data_source(self) -> DataSource:

@@ -1,0 +1,163 @@
+"""One case per format: how to lay an Arrow table down in it, and what it makes of Arrow's types."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from yummy_feast.sources.base import Scan, SourceContext, YummySource
+from yummy_feast.sources.csv import CsvSource
+from yummy_feast.sources.delta import DeltaSource
+from yummy_feast.sources.iceberg import IcebergSource
+from yummy_feast.sources.lake_types import lake_type
+from yummy_feast.sources.parquet import ParquetSource
+from yummy_feast.sources.schemas import plain_type
+
+
+class FormatCase(ABC):
+    """A format under test, at a folder of its own."""
+
+    name: str
+    has_statistics = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.context = SourceContext(folder)
+
+    @abstractmethod
+    def source(self, **keywords: Any) -> YummySource:
+        """The source at this case's place; ``timestamp_field`` is ``ts`` unless given."""
+
+    @abstractmethod
+    def lay(self, tables: Sequence[pa.Table]) -> None:
+        """Write the tables, one file each where the format has several."""
+
+    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+        """The type a column of ``kind`` is read back as; None if the format cannot hold it."""
+        return plain_type(kind)
+
+    def damage(self) -> None:
+        """Take a data file away."""
+        next(path for path in sorted(self.folder.rglob("*")) if path.suffix in (".parquet", ".csv")).unlink()
+
+
+class ParquetFile(FormatCase):
+    name = "parquet-file"
+
+    def source(self, **keywords: Any) -> YummySource:
+        return ParquetSource(path="data.parquet", **{"timestamp_field": "ts", **keywords})
+
+    def lay(self, tables: Sequence[pa.Table]) -> None:
+        pq.write_table(pa.concat_tables(tables), self.folder / "data.parquet", row_group_size=10)
+
+
+class ParquetFolder(FormatCase):
+    name = "parquet-folder"
+
+    def source(self, **keywords: Any) -> YummySource:
+        return ParquetSource(path="data", **{"timestamp_field": "ts", **keywords})
+
+    def lay(self, tables: Sequence[pa.Table]) -> None:
+        (self.folder / "data").mkdir()
+        for number, table in enumerate(tables):
+            pq.write_table(table, self.folder / "data" / f"{number:03}.parquet")
+
+
+class CsvFolder(FormatCase):
+    name = "csv"
+    has_statistics = False
+
+    def source(self, **keywords: Any) -> YummySource:
+        return CsvSource(path="data", **{"timestamp_field": "ts", **keywords})
+
+    def lay(self, tables: Sequence[pa.Table]) -> None:
+        (self.folder / "data").mkdir()
+        for number, table in enumerate(tables):
+            pacsv.write_csv(table, self.folder / "data" / f"{number:03}.csv")
+
+    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+        plain = plain_type(kind)
+        if pt.is_nested(plain) or pt.is_binary(plain) or pt.is_fixed_size_binary(plain) or pt.is_time(plain):
+            return None
+        if pt.is_integer(plain):
+            return pa.int64()
+        if pt.is_floating(plain) or pt.is_decimal(plain):
+            return pa.float64()
+        if pt.is_timestamp(plain):
+            return pa.timestamp("ns" if plain.unit == "ns" else "us", tz=None if plain.tz is None else "UTC")
+        if pt.is_date(plain):
+            return pa.date32()
+        return pa.bool_() if pt.is_boolean(plain) else pa.string()
+
+
+class DeltaTable(FormatCase):
+    name = "delta"
+
+    def source(self, **keywords: Any) -> YummySource:
+        return DeltaSource(path="table", **{"timestamp_field": "ts", **keywords})
+
+    def lay(self, tables: Sequence[pa.Table]) -> None:
+        from deltalake import write_deltalake
+
+        for table in tables:
+            write_deltalake(self.folder / "table", _in_lake_types(table), mode="append")
+
+    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+        return lake_type(plain_type(kind))
+
+
+class IcebergTable(FormatCase):
+    name = "iceberg"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.keys = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "warehouse"}
+        self.context = SourceContext(folder, catalogs={"local": self.keys})
+        with self.catalog():
+            pass
+
+    def catalog(self) -> Any:
+        from pyiceberg.catalog import load_catalog
+
+        return load_catalog(
+            "local", type="sql", uri=f"sqlite:///{self.folder}/catalog.db", warehouse=f"file://{self.folder}/warehouse"
+        )
+
+    def source(self, **keywords: Any) -> YummySource:
+        return IcebergSource(table="local.lake.rows", **{"timestamp_field": "ts", **keywords})
+
+    def lay(self, tables: Sequence[pa.Table]) -> None:
+        with self.catalog() as catalog:
+            catalog.create_namespace_if_not_exists("lake")
+            lake = [_in_lake_types(table) for table in tables]
+            stored = catalog.create_table("lake.rows", schema=lake[0].schema)
+            for table in lake:
+                stored.append(table)
+
+    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+        kept = lake_type(plain_type(kind))
+        return pa.int32() if kept in (pa.int8(), pa.int16()) else kept
+
+
+def _in_lake_types(table: pa.Table) -> pa.Table:
+    return table.cast(pa.schema([(column.name, lake_type(plain_type(column.type))) for column in table.schema]))
+
+
+CASES = [ParquetFile, ParquetFolder, CsvFolder, DeltaTable, IcebergTable]
+
+
+def read(scan: Scan, columns: Sequence[str] | None = None, pieces: Sequence[Any] | None = None) -> pa.Table:
+    """All rows of a scan, or of some of its pieces."""
+    names = scan.schema.names if columns is None else list(columns)
+    schema = pa.schema([scan.schema.field(name) for name in names])
+    batches = [batch for piece in (scan.pieces() if pieces is None else pieces) for batch in piece.read(names)]
+    for batch in batches:
+        assert batch.schema == schema
+    return pa.Table.from_batches(batches, schema)
