@@ -78,7 +78,7 @@ EXTRAS = {
     "scipy",
     "sklearn",
 }
-# The exception: whole modules behind an extra. They import it at the top, and are themselves imported inside functions only,
+# The exception: whole modules behind an extra. They import it at the top and are themselves imported inside functions,
 # by a module that turns the absence of the extra into MissingExtraError.
 BEHIND_EXTRAS = {"sources.iceberg_filter", "sources.iceberg_scan"}
 MAX_LINES = 400
