@@ -2,8 +2,9 @@
 
 A source may hold a feature as something else than its Field declares (pandas writes integers with gaps as floats).
 Where the values fit, they are cast; where they do not, that is an error that names the column. A wider or narrower
-number of the same kind stays as the source has it, and so do dates and the types that Feast describes only loosely
-(lists, maps, structs, decimals, JSON): so do Feast's own stores."""
+number of the same kind stays as the source has it, and so do the types that Feast describes only loosely (lists, maps,
+structs, decimals, JSON): so do Feast's own stores.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +47,12 @@ def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_string_view(kind) and _text(declared):
         return column.cast(declared)
-    if any(same(kind) and same(declared) for same in _SAME) or _time_like(kind, declared):
+    if any(same(kind) and same(declared) for same in _SAME):
+        return column
+    if pa.types.is_timestamp(declared) and pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us")).cast(declared)
+    if pa.types.is_timestamp(declared) and pa.types.is_integer(kind):
+        # Feast reads whole numbers as seconds (type_map.py, _python_datetime_to_int_timestamp).
         return column
     if pa.types.is_floating(kind) and pa.types.is_integer(declared):
         # NaN is how pandas spells a missing integer.
@@ -54,11 +60,6 @@ def _cast(column: pa.ChunkedArray, declared: pa.DataType) -> pa.ChunkedArray:
     if _number(kind) and _number(declared):
         return column.cast(declared)
     raise pa.ArrowTypeError("another kind of value")
-
-
-def _time_like(kind: pa.DataType, declared: pa.DataType) -> bool:
-    """Dates are times, and Feast reads whole numbers as seconds (type_map.py, _python_datetime_to_int_timestamp)."""
-    return pa.types.is_timestamp(declared) and bool(pa.types.is_date(kind) or pa.types.is_integer(kind))
 
 
 def _number(kind: pa.DataType) -> bool:
