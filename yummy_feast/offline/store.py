@@ -20,6 +20,7 @@ from yummy_feast.offline.entity_rows import EntityRows, SelectAll
 from yummy_feast.offline.every_entity import every_entity
 from yummy_feast.offline.job import HistoricalAnswer, RangeAnswer, YummyRetrievalJob
 from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
+from yummy_feast.sources import storage as _storage  # noqa: F401 - Feast knows its classes once it is imported
 from yummy_feast.sources.adapt import as_yummy_source
 
 if TYPE_CHECKING:
