@@ -52,6 +52,8 @@ _HEADER = struct.Struct(">BQQB4s")
 _SIGN = 1 << 63
 _MAX_ROW = 512 * 1024 * 1024
 _CHUNK_ROWS = 1024
+# How much smaller than a known schema that would do a new one must be.
+_WORTH = 0.8
 _CHUNK_BYTES = 8 * 1024 * 1024
 
 
@@ -119,23 +121,25 @@ def _codes_of(number: int) -> str:
 
 
 def fit(columns: Sequence[Column], known: Iterable[RowSchema] = (), *, new: bool = True) -> RowSchema:
-    """The schema that holds these columns in the fewest bytes: one of ``known`` where one can, else a new one.
+    """The schema to write these columns with: the smallest of ``known`` that holds them, or a new one worth having.
 
-    A new schema is at least as wide as the widest known one with the same columns, so that the schemas of a view get
-    wider and their number stays small. ``new=False`` falls back to the widths as declared: a few pushed rows tell too
-    little about the rows to come to be worth a schema of their own.
+    A new schema is worth having when no known one holds the columns, or when it saves a fifth of the fixed part; it is
+    made at least as wide as a known one where possible, so that the schemas of a view get wider and their number stays
+    small. ``new=False`` makes none but the one with every integer as declared: a few pushed rows tell too little about
+    the rows to come.
     """
     pairs = tuple((column.name, column.number) for column in columns)
     needed = tuple(_narrowest(column) for column in columns)
-    same = [schema for schema in known if schema.columns == pairs]
-    fitting = [schema for schema in same if schema.codes == _wider(schema.codes, needed)]
-    if fitting:
-        return min(fitting, key=lambda schema: schema.fixed_size)
+    same = sorted((schema for schema in known if schema.columns == pairs), key=lambda schema: schema.fixed_size)
+    best = next((schema for schema in same if schema.codes == _wider(schema.codes, needed)), None)
     if not new:
-        return RowSchema.of(pairs)
-    if same:
-        needed = _wider(needed, max(same, key=lambda schema: schema.fixed_size).codes)
-    return RowSchema(pairs, needed)
+        return best or RowSchema.of(pairs)
+    limit = _WORTH * best.fixed_size if best else float("inf")
+    narrow = RowSchema(pairs, needed)
+    if narrow.fixed_size > limit:
+        return best or narrow
+    wider = (RowSchema(pairs, _wider(needed, schema.codes)) for schema in reversed(same))
+    return next((schema for schema in wider if schema.fixed_size <= limit), narrow)
 
 
 def _narrowest(column: Column) -> str:

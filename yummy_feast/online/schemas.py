@@ -61,7 +61,7 @@ class SchemaBook:
             self._complete.add(view)
         return [schema for (name, _), schema in self._known.items() if name == view]
 
-    def registration(self, view: bytes, schema: RowSchema) -> tuple[bytes, ...]:
+    def registration(self, view: bytes, schema: RowSchema) -> tuple[str | bytes, ...]:
         """The Redis command that must reach the server before a row of ``schema`` does.
 
         Raises OnlineStoreError in the one case in four thousand million where another schema of the view has its
@@ -73,7 +73,7 @@ class SchemaBook:
                 f"two schemas of feature view {view.decode()!r} share the fingerprint {schema.fingerprint.hex()}",
                 hint="rename or reorder a feature",
             )
-        return (b"HSET", self._key, _field(view, schema.fingerprint), schema.to_json())
+        return ("HSET", self._key, _field(view, schema.fingerprint), schema.to_json())
 
     def forget(self, views: Iterable[bytes]) -> None:
         """Remove the schemas of views that have no rows any more, here and in Redis."""

@@ -285,9 +285,9 @@ def _send(target: Target, registration: _Command, trip: list[_Pairs]) -> Written
 def _commands(target: Target, pairs: _Pairs) -> Iterator[_Command]:
     if target.newer_wins:
         keys, rows = zip(*pairs, strict=True)
-        yield (b"EVAL", NEWER_WINS, len(pairs), *keys, target.view, target.ttl, *rows)
+        yield ("EVAL", NEWER_WINS, len(pairs), *keys, target.view, target.ttl, *rows)
         return
     for key, row in pairs:
-        yield (b"HSET", key, target.view, row)
+        yield ("HSET", key, target.view, row)
         if target.ttl:
-            yield (b"EXPIRE", key, target.ttl)
+            yield ("EXPIRE", key, target.ttl)

@@ -128,6 +128,20 @@ def test_fit_prefers_a_known_schema_and_otherwise_widens() -> None:
     assert fit(small, [first], new=False) == first
 
 
+def test_fit_narrows_where_it_pays() -> None:
+    """A view that was pushed to before it was materialized knows its widest schema already."""
+    pairs = [("a", INT64), ("b", INT64), ("c", DOUBLE)]
+    full = RowSchema.of(pairs)
+    small = columns_of(a=(INT64, [1]), b=(INT64, [300]), c=(DOUBLE, [0.5]))
+    narrow = fit(small, [full])
+    assert narrow.codes == ("b", "h", "d")
+    grown = columns_of(a=(INT64, [300]), b=(INT64, [1]), c=(DOUBLE, [0.5]))
+    assert fit(grown, [full, narrow]).codes == ("h", "h", "d")
+    large = columns_of(a=(INT64, [2**40]), b=(INT64, [2**20]), c=(DOUBLE, [0.5]))
+    assert fit(large, [full, narrow]) == full
+    assert fit(small, [full], new=False) == full
+
+
 def test_columns_that_do_not_fit_their_schema_are_refused() -> None:
     narrow = RowSchema((("n", INT64),), ("b",))
     with pytest.raises(ValueTypeError, match="'n' holds integers wider"):
