@@ -127,8 +127,8 @@ def interpolate_all(value: object, name: str, environ: Mapping[str, str] | None 
     return value
 
 
-def load_yaml(text: str, name: str, environ: Mapping[str, str] | None = None) -> Any:
-    """Parse one YAML document and interpolate its scalars; an empty document is None.
+def load_yaml(text: str, name: str, environ: Mapping[str, str] | None = None, *, fill: bool = True) -> Any:
+    """Parse one YAML document and interpolate its scalars (unless not to ``fill``); an empty document is None.
 
     The variables are filled after the text is split into scalars: a value with a colon or a newline cannot change the
     document, comments may mention variables freely, ``port: ${PORT:-80}`` is a number and ``"${PORT:-80}"`` a text.
@@ -142,7 +142,8 @@ def load_yaml(text: str, name: str, environ: Mapping[str, str] | None = None) ->
         def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             line = event.start_mark.line + 1
-            event.value = interpolate(event.value, f"{name}, line {line}", environ)
+            if fill:
+                event.value = interpolate(event.value, f"{name}, line {line}", environ)
             node: yaml.ScalarNode = super().compose_scalar_node(anchor)
             return node
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yummy_feast.cli import store
 from yummy_feast.cli.options import Invocation, debug_option
-from yummy_feast.cli.store import store
 from yummy_feast.errors import YummyError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def yummy() -> None:
     """
 
 
-yummy.add_command(store)
+yummy.add_command(store.group)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,5 +51,5 @@ def filename_option(command: _Decorated) -> _Decorated:
 
 
 def json_option(command: _Decorated) -> _Decorated:
-    """`--json`, which the command receives as ``as_json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+    """`--json`: print one JSON object instead of text for people."""
+    return click.option("--json", is_flag=True, help="Print JSON, for programs.")(command)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,9 +40,9 @@ _STORE_KEYS: Final = (
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
-@click.group()
+@click.group("store")
 @debug_option
-def store() -> None:
+def group() -> None:
     """The embedded online server of this repository.
 
     With `connection_string: embedded` whatever needs it first starts it, and it runs in the background until stopped.
@@ -53,11 +53,11 @@ def store() -> None:
     """
 
 
-@store.command()
+@group.command()
 @filename_option
 @json_option
 @debug_option
-def start(filename: str, as_json: bool) -> None:
+def start(filename: str, json: bool) -> None:
     """Start the server, unless it runs already.
 
     \b
@@ -69,14 +69,14 @@ def start(filename: str, as_json: bool) -> None:
     repo_path = _embedded_repo(filename, "start")
     with _loading_bar() as on_loading:
         embedded.ensure(repo_path, on_loading=on_loading)
-    _show(embedded.status(repo_path), as_json)
+    _show(embedded.status(repo_path), json)
 
 
-@store.command()
+@group.command()
 @filename_option
 @json_option
 @debug_option
-def stop(filename: str, as_json: bool) -> None:
+def stop(filename: str, json: bool) -> None:
     """Stop the server; its rows stay and are back at the next start.
 
     \b
@@ -86,17 +86,17 @@ def stop(filename: str, as_json: bool) -> None:
     from yummy_feast.online import embedded
 
     stopped = embedded.stop(_embedded_repo(filename, "stop"))
-    if as_json:
-        click.echo(json.dumps({"stopped": stopped}))
+    if json:
+        click.echo(dumps({"stopped": stopped}))
     else:
         click.echo("stopped" if stopped else "it was not running")
 
 
-@store.command()
+@group.command()
 @filename_option
 @json_option
 @debug_option
-def status(filename: str, as_json: bool) -> None:
+def status(filename: str, json: bool) -> None:
     """Show whether the server runs, where it listens, and what it holds. Starts nothing.
 
     \b
@@ -105,7 +105,7 @@ def status(filename: str, as_json: bool) -> None:
     """
     from yummy_feast.online import embedded
 
-    _show(embedded.status(_embedded_repo(filename, "show")), as_json)
+    _show(embedded.status(_embedded_repo(filename, "show")), json)
 
 
 def _embedded_repo(filename: str, verb: str) -> Path:
@@ -115,25 +115,13 @@ def _embedded_repo(filename: str, verb: str) -> Path:
         ConfigError: the file or its `online_store` block is wrong, or the block names a Redis that is not ours to run.
     """
     from yummy_feast.online.address import RedisSettings
-    from yummy_feast.settings import interpolate_all, is_url, load_yaml, read_text
+    from yummy_feast.settings import interpolate_all, is_url
 
-    # As Feast does: $NAME and ${NAME} are filled before the YAML is read; what is left is ours (`${NAME:-default}`).
-    document = load_yaml(os.path.expandvars(read_text(filename)), filename)
-    if not isinstance(document, dict):
-        raise ConfigError(f"{filename}: is not a mapping of keys to values", hint="is it a feature_store.yaml?")
-    block = document.get("online_store")
-    block = {"type": block} if isinstance(block, str) else block
-    if not isinstance(block, dict) or block.get("type") not in _STORE_TYPES:
-        found = block.get("type") if isinstance(block, dict) else block
-        raise ConfigError(f"{filename}: online_store.type is {found!r}", hint=f"set it to {_STORE_TYPES[0]}")
-    for key in block:
-        if key not in _STORE_KEYS:
-            raise ConfigError(f"{filename}: unknown key online_store.{key}", hint=nearest(str(key), _STORE_KEYS))
+    block = _online_store_block(filename)
     repo_path = Path.cwd() if is_url(filename) else Path(filename).resolve().parent
-    block = interpolate_all(block, "online_store")
     keys = ("redis_type", "sentinel_master", "connect_timeout", "read_timeout", "retries")
-    given = {key: block[key] for key in keys if key in block}
     try:
+        given = interpolate_all({key: block[key] for key in keys if key in block}, "online_store")
         settings = RedisSettings.parse(block.get("connection_string", "embedded"), repo_path=repo_path, **given)
     except ConfigError as error:
         raise ConfigError(f"{filename}: {error.message}", hint=error.hint) from error
@@ -145,10 +133,35 @@ def _embedded_repo(filename: str, verb: str) -> Path:
     return settings.repo_path
 
 
-def _show(found: ServerStatus, as_json: bool) -> None:
-    if as_json:
+def _online_store_block(filename: str) -> dict[str, Any]:
+    """The `online_store` block of a feature_store.yaml, its keys checked and its variables not yet filled.
+
+    Raises:
+        ConfigError: it is not there, is another store's, or has a key that store does not know.
+    """
+    from yummy_feast.settings import load_yaml, read_text
+
+    # As Feast does: it fills $NAME and ${NAME} before it reads the YAML, and leaves ${NAME:-default} to the store.
+    document = load_yaml(os.path.expandvars(read_text(filename)), filename, fill=False)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{filename}: is not a mapping of keys to values", hint="is it a feature_store.yaml?")
+    block = document.get("online_store")
+    kind = block.get("type") if isinstance(block, dict) else block
+    if not isinstance(block, dict) or kind not in _STORE_TYPES:
+        raise ConfigError(f"{filename}: online_store.type is {kind!r}", hint=f"set it to {_STORE_TYPES[0]}")
+    for key in block:
+        if key not in _STORE_KEYS:
+            raise ConfigError(f"{filename}: unknown key online_store.{key}", hint=nearest(str(key), _STORE_KEYS))
+    address = block.get("connection_string", "embedded")
+    if not isinstance(address, str):
+        raise ConfigError(f"{filename}: online_store.connection_string: {address!r} is not text")
+    return block
+
+
+def _show(found: ServerStatus, json: bool) -> None:
+    if json:
         values = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(found).items()}
-        click.echo(json.dumps({"running": found.is_running, **values}))
+        click.echo(dumps({"running": found.is_running, **values}))
         return
     lines = {"state": found.state}
     if found.is_running:

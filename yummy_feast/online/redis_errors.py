@@ -26,20 +26,14 @@ _REPLIES: Final = {
     "CLUSTERDOWN": ("is a cluster that does not serve all its slots", "look at CLUSTER INFO and CLUSTER NODES"),
     "LOADING": ("is still loading its data", "try again in a moment"),
 }
+_IF_TLS: Final = f"if it speaks TLS, add ssl=true to {WHERE}; else see its log"
 # A piece of a connection error -> the same.
 _LINKS: Final = (
     ("CERTIFICATE_VERIFY_FAILED", "shows a certificate nobody here trusts", f"add ssl_ca_certs=FILE to {WHERE}"),
     ("WRONG_VERSION_NUMBER", "speaks no TLS", f"remove ssl from {WHERE}, or name its TLS port"),
-    (
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
-        "asks for a client certificate",
-        f"add ssl_certfile and ssl_keyfile to {WHERE}",
-    ),
-    (
-        "Connection closed by server",
-        "closed the connection",
-        f"if it speaks TLS, add ssl=true to {WHERE}; else see its log",
-    ),
+    ("CERTIFICATE_REQUIRED", "asks for a client certificate", f"add ssl_certfile and ssl_keyfile to {WHERE}"),
+    ("Connection closed by server", "closed the connection", _IF_TLS),
+    ("Connection reset by peer", "closed the connection", _IF_TLS),
     ("Too many connections", "has no connection left for us", f"raise max_connections in {WHERE}"),
     ("max number of clients", "has no connection left for us", "raise its maxclients"),
 )
@@ -74,9 +68,10 @@ def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
         return _no_such_kind(text, settings)
     if isinstance(error, exceptions.TimeoutError):
         waited = f"{settings.connect_timeout:g} s to connect, {settings.read_timeout:g} s to read"
+        doubt = "does it speak TLS at this port? " if settings.ssl else ""
         return ServerUnavailableError(
             f"{settings.address} does not answer in time ({waited})",
-            hint="is it reachable and not overloaded? else raise online_store.connect_timeout and read_timeout",
+            hint=f"{doubt}is it reachable and not overloaded? else raise online_store.connect_timeout and read_timeout",
         )
     if isinstance(error, exceptions.InvalidResponse):
         return ServerUnavailableError(
