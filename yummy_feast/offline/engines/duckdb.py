@@ -6,11 +6,12 @@ run time). DuckDB sees join keys, times and row addresses only; feature columns 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -57,17 +58,13 @@ class DuckDBEngine(Engine):
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """One SELECT; sources it names become tables that DuckDB may spill."""
         # SQL does not tell DRIVERS from drivers.
-        known = {name.casefold(): source for name, source in sources.items()}
+        known = {name.lower(): source for name, source in sources.items()} | dict(sources)
         with self._connect() as connection:
             try:
-                statements = connection.extract_statements(sql)
-                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                    raise EntityRowsError(
-                        "entity rows as SQL must be one SELECT statement", hint=f"got: {' '.join(sql.split())[:80]}"
-                    )
-                for name in connection.get_table_names(sql):
-                    if name.casefold() in known:
-                        self._register(connection, name, known[name.casefold()])
+                for name in _tables_of(connection, sql):
+                    source = known.get(name) or known.get(name.lower())
+                    if source is not None:
+                        self._register(connection, name, source)
                 return connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 hint = f"sources: {', '.join(sorted(sources))}" if sources else "no sources are registered"
@@ -184,6 +181,29 @@ class DuckDBEngine(Engine):
 
         for batches in each(inside, pieces, self.settings.threads):
             yield from batches
+
+
+def _tables_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    """Names of the tables that one SELECT reads, as written, each once; a parser's answer, so none of them need exist
+    yet (DuckDB's get_table_names fails on JOIN ... USING then).
+    """
+    statements = connection.extract_statements(sql)
+    if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
+        ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+        tree = json.loads(text)
+        if not tree["error"]:
+            return list({name.lower(): name for name in _table_names(tree)}.values())
+    raise EntityRowsError("entity rows as SQL must be one SELECT statement", hint=f"got: {' '.join(sql.split())[:80]}")
+
+
+def _table_names(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE":
+            yield str(node["table_name"])
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _table_names(item)
 
 
 @contextmanager
