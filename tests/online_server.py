@@ -22,6 +22,13 @@ def server() -> Iterator[ValkeyServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def client_of_session(server: ValkeyServer) -> Iterator[Any]:
+    """For properties, whose examples share one test: each takes a project of its own."""
+    with redis.Redis(unix_socket_path=str(server.unix_socket_path)) as connected:
+        yield connected
+
+
 @pytest.fixture
 def socket(server: ValkeyServer) -> str:
     """Path of the socket of an empty server."""
