@@ -25,6 +25,7 @@ FEAST_IS_RIGHT = Domain(
     min_entity_rows=1,
     forms=("pandas",),
     renamed_time=False,
+    far_away=False,
     key_types=("int32", "int64", "string"),
 )
 

@@ -37,7 +37,7 @@ def test_answers_as_the_oracle_does(repo: Repo, world: World) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(world=worlds())
 def test_answers_as_the_oracle_does_many_times(repo: Repo, world: World) -> None:
     check(repo, world)
