@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feast.repo_config import FeastConfigBaseModel
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.online.address import RedisSettings
@@ -64,7 +64,13 @@ class YummyOnlineStoreConfig(FeastConfigBaseModel):
 
     def __init__(self, **values: Any) -> None:
         checked = _checked(values, frozenset(type(self).model_fields))
-        super().__init__(**checked)
+        try:
+            super().__init__(**checked)
+        except ValidationError as error:
+            # One line, where pydantic would write four.
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"online_store.{key}: {first['input']!r}: {first['msg']}") from None
         self.redis_settings(None)
 
     def redis_settings(self, repo_path: Path | None) -> RedisSettings:

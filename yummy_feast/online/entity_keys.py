@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from yummy_feast.online.keys import KeyEncoder
+from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
 from yummy_feast.values import BY_NAME, stored_value
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class EntityKeys:
         return encoded
 
     def encoder(self, types: Mapping[str, int] | None = None) -> KeyEncoder:
-        """The encoder for join keys of ``types``, by default those the view declares."""
-        return KeyEncoder(self._project, (types or self._types).items())
+        """The encoder for join keys of ``types``, by default those the view declares (none: Feast's stand-in)."""
+        return KeyEncoder(self._project, (types or self._types or {NO_JOIN_KEY: _STRING}).items())
 
     def _type_of(self, name: str, values: Sequence[Value]) -> int:
         if name in self._types:

@@ -29,6 +29,9 @@ from yummy_feast.values import kind_of
 if TYPE_CHECKING:
     from feast.value_type import ValueType
 
+NO_JOIN_KEY = "__dummy_id"
+"""What Feast calls the join key of views without entities; its value is always ""."""
+
 _U32 = struct.Struct("<I").pack
 _TYPE_AND_LENGTH = struct.Struct("<II")
 _STRING, _BYTES, _INT32, _INT64, _UNIX_TIMESTAMP = 2, 1, 3, 4, 8

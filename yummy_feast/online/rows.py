@@ -25,6 +25,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,10 @@ _HEADER = struct.Struct(">BQQB4s")
 _SIGN = 1 << 63
 _MAX_ROW = 512 * 1024 * 1024
 _CHUNK_ROWS = 1024
-# How much smaller than a known schema that would do a new one must be.
+# How much smaller than a known schema that would do a new one must be, and how many a view may have before its next
+# one is as wide as declared.
 _WORTH = 0.8
+_MANY = 8
 _CHUNK_BYTES = 8 * 1024 * 1024
 
 
@@ -107,10 +110,14 @@ class RowSchema:
                 raise
             raise RowDecodeError(f"the stored row schema {data[:60]!r} is damaged: {error}") from None
 
-    @property
+    @cached_property
     def fixed_size(self) -> int:
         """Bytes of the fixed part."""
-        return struct.calcsize("<" + "".join(self.codes))
+        return _size(self.codes)
+
+
+def _size(codes: Sequence[str]) -> int:
+    return struct.calcsize("<" + "".join(codes))
 
 
 def _codes_of(number: int) -> str:
@@ -120,26 +127,24 @@ def _codes_of(number: int) -> str:
     return NARROWER.get(kind.code, kind.code)
 
 
-def fit(columns: Sequence[Column], known: Iterable[RowSchema] = (), *, new: bool = True) -> RowSchema:
+def fit(columns: Sequence[Column], known: Iterable[RowSchema] = ()) -> RowSchema:
     """The schema to write these columns with: the smallest of ``known`` that holds them, or a new one worth having.
 
-    A new schema is worth having when no known one holds the columns, or when it saves a fifth of the fixed part; it is
-    made at least as wide as a known one where possible, so that the schemas of a view get wider and their number stays
-    small. ``new=False`` makes none but the one with every integer as declared: a few pushed rows tell too little about
-    the rows to come.
+    A new schema is worth having when no known one holds the columns, or when it saves a fifth of the fixed part. It is
+    made at least as wide as a known one where that still pays, and as wide as declared once a view has several, so that
+    their number stays small.
     """
     pairs = tuple((column.name, column.number) for column in columns)
     needed = tuple(_narrowest(column) for column in columns)
     same = sorted((schema for schema in known if schema.columns == pairs), key=lambda schema: schema.fixed_size)
     best = next((schema for schema in same if schema.codes == _wider(schema.codes, needed)), None)
-    if not new:
+    if len(same) >= _MANY:
         return best or RowSchema.of(pairs)
     limit = _WORTH * best.fixed_size if best else float("inf")
-    narrow = RowSchema(pairs, needed)
-    if narrow.fixed_size > limit:
-        return best or narrow
-    wider = (RowSchema(pairs, _wider(needed, schema.codes)) for schema in reversed(same))
-    return next((schema for schema in wider if schema.fixed_size <= limit), narrow)
+    if best and _size(needed) > limit:
+        return best
+    wider = (_wider(needed, schema.codes) for schema in reversed(same))
+    return RowSchema(pairs, next((codes for codes in wider if _size(codes) <= limit), needed))
 
 
 def _narrowest(column: Column) -> str:

@@ -163,7 +163,7 @@ class YummyOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Per entity key its row's event timestamp and values (an empty ``Value`` for null); (None, None) for no row."""
+        """Per entity key its event timestamp and values (an empty ``Value`` for null), (None, None) where no row is."""
         from feast.protos.feast.types.Value_pb2 import Value
 
         kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}

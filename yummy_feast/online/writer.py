@@ -21,7 +21,7 @@ from redis import Redis
 from yummy_feast.errors import ColumnNotFoundError, ValueTypeError, nearest
 from yummy_feast.online.arrow_numbers import microseconds
 from yummy_feast.online.columns import Column, convert, of_stored
-from yummy_feast.online.keys import KeyEncoder
+from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
 from yummy_feast.online.rows import ORDER, encode, fit
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.scripts import NEWER_WINS
@@ -42,12 +42,8 @@ _BYTES_PER_SCRIPT = 1024 * 1024
 _SCRIPTS_PER_TRIP = 16
 _BYTES_PER_TRIP = 8 * 1024 * 1024
 _TRIPS_IN_FLIGHT = 2
-# Fewer rows than these say too little about the integers to come to be worth a narrow schema of their own.
-_ROWS_WORTH_A_SCHEMA = 1000
 _BATCH_ROWS = 16 * 1024
 
-# What Feast calls the join key of views without entities; its value is always "".
-_NO_JOIN_KEY = "__dummy_id"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -127,7 +123,7 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     position = batch.schema.get_field_index(name)
     if position >= 0:
         return batch.column(position)
-    if name == _NO_JOIN_KEY:
+    if name == NO_JOIN_KEY:
         return pa.array([""] * batch.num_rows)
     raise ColumnNotFoundError(f"the rows to write have no column {name!r}", hint=nearest(name, batch.schema.names))
 
@@ -204,7 +200,7 @@ class RowWriter:
             )
         created_us, created_null = (None, None) if created is None else microseconds(created, "created timestamp")
         target = self._target
-        schema = fit(columns, target.book.known(target.view), new=len(keys) >= _ROWS_WORTH_A_SCHEMA)
+        schema = fit(columns, target.book.known(target.view))
         rows = encode(schema, columns, event_us, created_us, created_null)
         pairs = [(key, row) for key, row in zip(keys, rows, strict=True) if key is not None]
         keyless = len(keys) - len(pairs)

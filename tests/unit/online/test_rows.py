@@ -124,8 +124,6 @@ def test_fit_prefers_a_known_schema_and_otherwise_widens() -> None:
     assert fit(columns_of(a=(INT64, [70_000]), b=(INT64, [300])), [first, second]) == second
     other_names = columns_of(a=(INT64, [1]), c=(INT64, [1]))
     assert fit(other_names, [first, second]).codes == ("b", "b")
-    assert fit(columns_of(a=(INT64, [2**40]), b=(INT64, [1])), [first, second], new=False).codes == ("q", "q")
-    assert fit(small, [first], new=False) == first
 
 
 def test_fit_narrows_where_it_pays() -> None:
@@ -139,7 +137,19 @@ def test_fit_narrows_where_it_pays() -> None:
     assert fit(grown, [full, narrow]).codes == ("h", "h", "d")
     large = columns_of(a=(INT64, [2**40]), b=(INT64, [2**20]), c=(DOUBLE, [0.5]))
     assert fit(large, [full, narrow]) == full
-    assert fit(small, [full], new=False) == full
+
+
+def test_a_view_whose_integers_keep_growing_settles_for_the_declared_widths() -> None:
+    names = [f"n{i}" for i in range(40)]
+    known: list[RowSchema] = []
+    for widest in range(40):
+        columns = [of_stored(name, INT64, [2**40 if at == widest else 1]) for at, name in enumerate(names)]
+        schema = fit(columns, known)
+        if schema not in known:
+            known.append(schema)
+    assert RowSchema.of((name, INT64) for name in names) in known
+    assert len(known) == 9
+    assert fit(columns, known) in known
 
 
 def test_columns_that_do_not_fit_their_schema_are_refused() -> None:
