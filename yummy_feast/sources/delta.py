@@ -190,8 +190,12 @@ class DeltaScan(Scan):
 
 
 def _travel(table: DeltaTable, timestamp: str, uri: str) -> None:
+    """Load the version of a time. SourceNotFoundError for a time before the first commit that the log still has."""
+    # Asked before travelling: afterwards deltalake counts the entries from the wrong version.
+    newest, history = table.version(), table.history()
     table.load_as_version(timestamp)
-    committed = table.history(1)[0].get("timestamp")
+    entry = newest - table.version()
+    committed = history[entry].get("timestamp") if entry < len(history) else None
     # deltalake answers a time before the first commit with the first version, whose rows that time could not know.
     if committed is not None and committed > datetime.fromisoformat(timestamp).timestamp() * 1000:
         raise SourceNotFoundError(f"{uri} has no version as old as {timestamp}", hint="see the table's history")
@@ -230,7 +234,10 @@ def _table_errors(place: str) -> Iterator[None]:
     except (exceptions.DeltaError, OSError) as error:
         if isinstance(error, SourceReadError | SourceNotFoundError):
             raise
-        raise SourceReadError(f"{place}: {first_line(error)}") from error
+        text = first_line(error)
+        if "unsupported" in text.lower() or "catalog-managed" in text:
+            raise UnsupportedTableError(f"{place}: {text}", hint="use engine: spark") from error
+        raise SourceReadError(f"{place}: {text}") from error
 
 
 def _utc_text(timestamp: datetime | str | None, name: str) -> str | None:
