@@ -164,7 +164,7 @@ def build(
         RetrievalError: a view without a batch source. NameCollisionError: two features of one name.
     """
     from feast.on_demand_feature_view import OnDemandFeatureView
-    from feast.utils import _get_requested_feature_views_to_features_dict
+    from feast.utils import _get_requested_feature_views_to_features_dict, _parse_feature_ref
 
     on_demand = OnDemandFeatureView.get_requested_odfvs(list(references), project, registry)
     by_view, by_on_demand = _get_requested_feature_views_to_features_dict(
@@ -173,31 +173,26 @@ def build(
     views = tuple(
         _view(view, list(dict.fromkeys(names)), full_feature_names, cutoff) for view, names in by_view.items()
     )
-    outputs = [(view.name, column.output) for view in views for column in view.features]
-    computed = [
-        (shown, f"{shown}__{name}" if full_feature_names else name)
-        for shown, names in ((view.projection.name_to_use(), names) for view, names in by_on_demand.items())
-        for name in dict.fromkeys(names)
-    ]
-    _refuse_twins([*outputs, *computed])
+    owner_of: dict[str, str] = {}
+    for reference in dict.fromkeys(references):
+        name, version, feature = _parse_feature_ref(reference)
+        owner = name if version is None else f"{name}@v{version}"
+        output = f"{owner}__{feature}" if full_feature_names else feature
+        if output in owner_of:
+            raise NameCollisionError(
+                f"feature '{output}' is asked of {owner_of[output]} and {owner}",
+                hint="ask with full_feature_names=True",
+            )
+        owner_of[output] = owner
+    computed = {view.projection.name_to_use() for view in by_on_demand}
     return RetrievalPlan(
         views,
-        tuple(name for _, name in outputs),
+        tuple(output for output, owner in owner_of.items() if owner not in computed),
         tuple(on_demand),
         tuple(references),
         full_feature_names,
-        tuple(name for _, name in computed),
+        tuple(output for output, owner in owner_of.items() if owner in computed),
     )
-
-
-def _refuse_twins(owned: Sequence[tuple[str, str]]) -> None:
-    owner_of: dict[str, str] = {}
-    for owner, name in owned:
-        if name in owner_of:
-            raise NameCollisionError(
-                f"feature '{name}' is asked of {owner_of[name]} and {owner}", hint="ask with full_feature_names=True"
-            )
-        owner_of[name] = owner
 
 
 def _view(view: FeatureView, names: Sequence[str], full_feature_names: bool, cutoff: bool) -> ViewPlan:

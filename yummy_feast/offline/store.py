@@ -11,7 +11,7 @@ import pyarrow as pa
 from feast.data_source import DataSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 
-from yummy_feast.errors import EntityRowsError
+from yummy_feast.errors import EntityRowsError, RetrievalError
 from yummy_feast.offline import plan as plans
 from yummy_feast.offline.config import YummyOfflineStoreConfig, engine_settings
 from yummy_feast.offline.engines.base import Engine
@@ -139,9 +139,13 @@ class YummyOfflineStore(OfflineStore):
             ColumnNotFoundError, ColumnTypeError: the table does not fit the source.
         """
         if feature_view.batch_source is None:
-            raise EntityRowsError(
+            raise RetrievalError(
                 f"feature view '{feature_view.name}' has no batch source", hint="give it one to write to"
             )
+        # Feast has renamed the columns by the source's field mapping (passthrough_provider.py,
+        # ingest_df_to_offline_store); the source wants its own names back.
+        stored = plans.source_names(feature_view)
+        table = table.rename_columns([stored.get(name, name) for name in table.column_names])
         as_yummy_source(feature_view.batch_source).append(table, engine_settings(config).context)
         if progress:
             progress(len(table))
