@@ -1,4 +1,4 @@
-"""Writers in other processes, all writing the same rows of the same keys, each in an order of its own."""
+"""Writers in other processes that write different rows of the same keys at the same moment."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool 
     return write_batches(target, encoder(project), arrow, "event", "created")
 
 
-def contested_rows(seed: int, keys: int, rows: int) -> list[Row]:
-    """Rows with few distinct moments around 1970, so that ties of both timestamps are common."""
+def contested_rows(seed: int, rows: int, keys: int) -> list[Row]:
+    """Rows of few distinct moments around 1970, so that ties of both timestamps are common. The value is the place."""
     dice = random.Random(seed)
     return [
-        (dice.randrange(keys), dice.randint(-20, 20) * 10**9, dice.choice([None, -1, 0, 10**9]), number)
-        for number in range(rows)
+        (place % keys, dice.randint(-20, 20) * 10**9, dice.choice([None, -1, 0, 10**9]), place) for place in range(rows)
     ]
 
 
-def start_rivals(path: str, seed: int, keys: int, rows: int, writers: int) -> list[subprocess.Popen[str]]:
-    """Processes that wait for the key `go` and then write."""
+def start_rivals(path: str, seed: int, rows: int, keys: int, writers: int) -> list[subprocess.Popen[str]]:
+    """Processes that write the contested rows in rounds, each its own share of the rows of a round's keys."""
     code = "import sys; from tests.property.rival_writers import main; main(*sys.argv[1:])"
+    numbers = [str(number) for number in (seed, rows, keys, writers)]
     return [
         subprocess.Popen(
-            [sys.executable, "-c", code, path, str(seed), str(keys), str(rows), str(number)],
+            [sys.executable, "-c", code, path, *numbers, str(number)],
             cwd=ROOT,
             text=True,
             stdout=subprocess.PIPE,
@@ -76,18 +76,17 @@ def start_rivals(path: str, seed: int, keys: int, rows: int, writers: int) -> li
     ]
 
 
-def main(path: str, seed: str, keys: str, rows: str, number: str) -> None:
-    mine = contested_rows(int(seed), int(keys), int(rows))
-    dice = random.Random(f"{seed} {number}")
-    dice.shuffle(mine)
-    batches = []
-    while mine:
-        size = dice.randint(1, 400)
-        batches.append(mine[:size])
-        mine = mine[size:]
+KEYS_PER_ROUND = 300
+
+
+def main(path: str, *numbers: str) -> None:
+    seed, rows, keys, writers, number = map(int, numbers)
+    mine = [row for row in contested_rows(seed, rows, keys) if row[3] // keys % writers == number]
     with redis.Redis(unix_socket_path=path) as client:
-        client.incr("ready")
-        while not client.exists("go"):
-            time.sleep(0.001)
-        written = write(client, "prod", batches)
-        assert written.rows == int(rows)
+        for first in range(0, keys, KEYS_PER_ROUND):
+            share = [row for row in mine if first <= row[0] < first + KEYS_PER_ROUND]
+            # All start a round's keys at once, and no later round mends what this one lost.
+            client.incr(f"round {first}")
+            while client.get(f"round {first}") != str(writers).encode():
+                time.sleep(0)
+            assert write(client, "prod", [share]).rows == len(share)
