@@ -13,7 +13,7 @@ from feature_repo_example.prepare import Layout
 
 SERVICE = "late_departure"
 _KEYS = ["carrier", "origin", "tailnum"]
-_HEADS = ("leaves", "flight", "route", "aircraft", "landed h ago", "wind", "visib", "timetable", "online", "pushed")
+_HEADS = ("leaves", "flight", "route", "aircraft", "landed", "wind", "overdue", "timetable", "online", "pushed")
 _FLIGHTS = 12
 
 
@@ -24,7 +24,7 @@ def show(store: Any, layout: Layout, plain: Model, enriched: Model) -> pd.DataFr
     """
     flights = _next_flights(layout)
     before = flights.join(_online(store, flights))
-    pushed = _observation(flights)
+    pushed = _observation(before)
     _push(store, pushed)
     after = flights.join(_online(store, flights))
     say(f"ok  {_same_as_offline(store, flights, after)}")
@@ -51,10 +51,14 @@ def _online(store: Any, flights: pd.DataFrame) -> pd.DataFrame:
     return found.drop(columns=_KEYS)
 
 
-def _observation(flights: pd.DataFrame) -> dict[str, Any]:
+def _observation(board: pd.DataFrame) -> dict[str, Any]:
     """The one invented row of the demo: whoever has most of the next flights hardly gets any of them away."""
-    carrier, origin = flights.groupby(["carrier", "origin"]).size().idxmax()
-    now = pd.Timestamp.now(tz="UTC").floor("us")
+    # The table is computed at full hours; anything else was pushed by an earlier run, and would show no change.
+    pushed = pd.to_datetime(board["delays_as_of"], utc=True)
+    untouched = board[pushed.isna() | (pushed == pushed.dt.floor("h"))]
+    carrier, origin = (untouched if len(untouched) else board).groupby(["carrier", "origin"]).size().idxmax()
+    # Feast's UnixTimestamp counts whole seconds.
+    now = pd.Timestamp.now(tz="UTC").floor("s")
     return {
         "carrier": carrier,
         "origin": origin,
@@ -85,8 +89,8 @@ def _same_as_offline(store: Any, flights: pd.DataFrame, online: pd.DataFrame) ->
 
 
 def _print(board: pd.DataFrame, pushed: dict[str, Any]) -> None:
-    def number(value: float, form: str) -> str:
-        return "-" if pd.isna(value) else format(value, form)
+    def number(value: float, form: str, unit: str = "") -> str:
+        return "-" if pd.isna(value) else format(value, form) + unit
 
     where = pushed["carrier"] + pushed["origin"]
     lines = [
@@ -95,9 +99,9 @@ def _print(board: pd.DataFrame, pushed: dict[str, Any]) -> None:
             f"{flight.carrier} {flight.flight}",
             f"{flight.origin} {flight.dest}",
             flight.tailnum,
-            number(flight.hours_since_arrival, ".1f"),
-            number(flight.wind_speed, ".0f"),
-            number(flight.visib, ".0f"),
+            number(flight.hours_since_arrival, ".0f", " h before"),
+            number(flight.wind_speed, ".0f", " mph"),
+            number(flight.airport_overdue, ".0f"),
             f"{flight.timetable:.0%}",
             f"{flight.before:.0%}",
             f"{flight.after:.0%} {'<' if flight.carrier + flight.origin == where else ' '}",
@@ -106,7 +110,7 @@ def _print(board: pd.DataFrame, pushed: dict[str, Any]) -> None:
     ]
     say(tabulate(lines, _HEADS, tablefmt="simple", disable_numparse=True, colalign=("left",) * 4 + ("right",) * 6))
     say(
-        "Chance to leave late: by the timetable alone, with the online features, and after one pushed observation,\n"
-        f"the only invented row: {pushed['overdue']} flights of {pushed['carrier']} overdue at {pushed['origin']}, "
-        f"{pushed['airport_overdue']} of all carriers."
+        "Chance to leave late: by the timetable alone, with the online features, and after pushing one observation,\n"
+        f"the only row here that is invented: {pushed['overdue']} flights of {pushed['carrier']} overdue "
+        f"at {pushed['origin']}, {pushed['airport_overdue']} of all carriers."
     )

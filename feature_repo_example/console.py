@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-BAR = "   {desc:<31}{bar:30} {n}/{total}"
-"""The shape of every progress bar."""
+from tqdm import tqdm
 
 
 @dataclass(slots=True)
@@ -36,6 +35,12 @@ def say(text: str) -> None:
     """Print lines under the current step."""
     for line in text.splitlines():
         print(f"   {line}".rstrip(), flush=True)
+
+
+def progress(total: int, what: str) -> "tqdm[None]":
+    """A bar that is gone when it is done; none at all where nobody watches (a file, CI)."""
+    shape = "   {desc:<31}{bar:30} {n}/{total}"
+    return tqdm(total=total, desc=what, bar_format=shape, leave=False, disable=None)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tabulate import tabulate
-from tqdm import tqdm
 
 from feature_repo_example import checks
-from feature_repo_example.console import BAR, Steps, quiet, say
+from feature_repo_example.console import Steps, progress, quiet, say
 from feature_repo_example.history import LATE_MINUTES, NEW_YORK
 from feature_repo_example.prepare import REPO, Layout, prepare
 
@@ -94,11 +93,21 @@ def _training_set(store: Any, layout: Layout) -> pd.DataFrame:
     rows = _entity_rows(layout)
     job = store.get_historical_features(entity_df=rows, features=store.get_feature_service(SERVICE))
     training: pd.DataFrame = job.to_df()
-    say(str(job.explanation()))
+    _show_plan(job.explanation())
     say(f"ok  {checks.same_rows(rows, training)}")
     say(f"ok  {checks.nothing_newer(training)}")
     say(f"ok  {checks.same_as_pandas(training, layout.data)}")
     return training
+
+
+def _show_plan(plan: Any) -> None:
+    """The gist of `job.explain()`."""
+    lines = [
+        (view.view, f"{view.format}, {view.snapshot}", f"{view.matched:,}", f"{view.expired:,}", f"{view.unmatched:,}")
+        for view in plan.views
+    ]
+    heads = ("feature view", "source", "matched", "past its ttl", "unmatched")
+    say(tabulate(lines, heads, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 3))
 
 
 def _entity_rows(layout: Layout) -> pd.DataFrame:
@@ -131,24 +140,25 @@ def _train(training: pd.DataFrame, least_gain: float | None) -> tuple["Model", "
 def _materialize(store: Any) -> None:
     end = pd.Timestamp.now(tz="UTC")
     start = end - pd.Timedelta(days=370)
-    with tqdm(_VIEWS, bar_format=BAR, leave=False) as bar:
-        for view in bar:
+    with progress(len(_VIEWS), "materializing") as bar:
+        for view in _VIEWS:
             bar.set_description_str(f"materializing {view}")
             with quiet():
                 store.materialize(start.to_pydatetime(), end.to_pydatetime(), feature_views=[view])
+            bar.update()
     say(f"{', '.join(_VIEWS)}: up to {end.tz_convert(NEW_YORK):%a %H:%M} in New York")
 
 
 def _say_next(repo: Path, seconds: float) -> None:
     here = os.path.relpath(repo)
     print(f"\nDone in {seconds:.0f} s. Next:")
-    for command, why in (
+    commands = (
         (f"cat {here}/features.py", "everything you have just used, on one page"),
         (f"feast -c {here} feature-views list", "Feast's own commands work here"),
         ("yummy --help", "and these are ours"),
         (f"cd {here} && yummy store stop", "the online store keeps running until then"),
-    ):
-        print(f"   {command:<52}{why}")
+    )
+    say(tabulate(commands, tablefmt="plain"))
 
 
 def main() -> None:

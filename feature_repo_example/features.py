@@ -71,7 +71,7 @@ last_arrival = FeatureView(
     name="last_arrival",
     description="Where the aircraft landed last, and how late",
     entities=[aircraft],
-    ttl=timedelta(days=1),
+    ttl=timedelta(days=2),
     schema=[
         Field(name="arrived_at", dtype=UnixTimestamp),
         Field(name="arrived_in", dtype=String),

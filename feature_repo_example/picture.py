@@ -123,9 +123,10 @@ def _week(panel: Axes, held_out: pd.DataFrame, plain: Model, enriched: Model) ->
     """The seven days with the largest share of late flights, which no timetable announces."""
     hours = _by_three_hours(held_out, plain.scores, enriched.scores)
     days = hours.groupby(hours.index.normalize())[["late", "flights"]].sum()
-    share = days["late"].rolling(7).sum() / days["flights"].rolling(7).sum()
+    span = min(7, len(days))
+    share = days["late"].rolling(span).sum() / days["flights"].rolling(span).sum()
     last = share.idxmax()
-    week = hours[(hours.index >= last - pd.Timedelta(days=6)) & (hours.index < last + pd.Timedelta(days=1))]
+    week = hours[(hours.index >= last - pd.Timedelta(days=span - 1)) & (hours.index < last + pd.Timedelta(days=1))]
     # A gap a night: an evening's value does not turn gradually into the next morning's.
     night = week.index.normalize().to_series().diff().gt(pd.Timedelta(0)).cumsum().to_numpy()
     places = np.arange(len(week)) + night

@@ -22,10 +22,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from feature_repo_example import history
-from feature_repo_example.console import BAR
+from feature_repo_example.console import progress
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
@@ -104,7 +103,7 @@ def _still_good(stamp: _Stamp, data: Path, days: int | None, now: pd.Timestamp) 
 def _lay_out(data: Path, now: pd.Timestamp, days: int | None) -> dict[str, int]:
     data.mkdir(parents=True, exist_ok=True)
     steps: list[tuple[str, Callable[[], object]]] = []
-    with tqdm(total=6, desc="reading a year of flights", bar_format=BAR, leave=False) as bar:
+    with progress(6, "reading a year of flights") as bar:
         year = history.read(now, days)
         steps = [
             ("weather -> CSV", lambda: _write_csv(year.weather, data / "weather")),

