@@ -173,6 +173,8 @@ def build(
     views = tuple(
         _view(view, list(dict.fromkeys(names)), full_feature_names, cutoff) for view, names in by_view.items()
     )
+    for view, names in by_on_demand.items():
+        _refuse_shadowed_inputs(view, names)
     owner_of: dict[str, str] = {}
     for reference in dict.fromkeys(references):
         name, version, feature = _parse_feature_ref(reference)
@@ -193,6 +195,20 @@ def build(
         full_feature_names,
         tuple(output for output, owner in owner_of.items() if owner in computed),
     )
+
+
+def _refuse_shadowed_inputs(view: OnDemandFeatureView, names: Sequence[str]) -> None:
+    """Feast drops an on-demand feature that is named like one of its inputs, or answers two columns of that name
+    (on_demand_feature_view.py, _preprocess_arrow_table).
+    """
+    for projection in view.source_feature_view_projections.values():
+        for field in projection.features:
+            if field.name in names:
+                raise NameCollisionError(
+                    f"on-demand feature view '{view.name}' computes '{field.name}', the name of its input too, "
+                    f"from '{projection.name}'",
+                    hint="rename the computed feature",
+                )
 
 
 def _view(view: FeatureView, names: Sequence[str], full_feature_names: bool, cutoff: bool) -> ViewPlan:
