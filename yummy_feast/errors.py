@@ -18,6 +18,9 @@ YummyError                      message + hint (what to do about it)
     ├── EmbeddedServerError     the server of this repo cannot start or stop     (RuntimeError)
     ├── RowDecodeError          bytes in Redis that are no row of ours           (ValueError)
     └── OnlineRequestError      a request for online features that is malformed  (ValueError)
+        ├── MissingJoinKeyError      a join key that a view needs is not there   (KeyError)
+        ├── MissingRequestDataError  nor what an on-demand view needs            (Feast's own; in online/request.py)
+        └── FeatureNotFoundError     a feature that its view does not have       (KeyError)
 
 Each has a builtin as second parent, so callers that know nothing of this package can still catch it. The text is one
 line: what is wrong with its name and value; the hint says how to mend it.
@@ -119,6 +122,14 @@ class RowDecodeError(OnlineStoreError, ValueError):
 
 class OnlineRequestError(OnlineStoreError, ValueError):
     """A request for online features that is malformed."""
+
+
+class MissingJoinKeyError(OnlineRequestError, KeyError):
+    """A join key that a requested view needs is not among the request's columns."""
+
+
+class FeatureNotFoundError(OnlineRequestError, KeyError):
+    """A feature that its view does not have."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

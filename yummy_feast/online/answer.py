@@ -107,9 +107,12 @@ class OnlineFeatures:
     def statuses_of(self, column: int) -> list[int]:
         """The ``Status`` of every row of one column."""
         found = self.rows[self.heading.rows_of[column]].statuses
+        values = self.values[column]
+        if None not in values:
+            return list(found)
+        present, null = Status.PRESENT.value, Status.NULL_VALUE.value
         return [
-            Status.NULL_VALUE if value is None and status == Status.PRESENT else status
-            for value, status in zip(self.values[column], found, strict=True)
+            null if value is None and status == present else status for value, status in zip(values, found, strict=True)
         ]
 
     def event_times_of(self, column: int) -> Sequence[int]:

@@ -17,7 +17,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.value_type import ValueType
 
-from yummy_feast.errors import OnlineRequestError, nearest
+from yummy_feast.errors import FeatureNotFoundError, OnlineRequestError, nearest
 from yummy_feast.online.answer import finisher_of
 from yummy_feast.online.hmget import HashRead
 from yummy_feast.online.keys import KeyEncoder
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 _MICROSECOND = timedelta(microseconds=1)
 _DUMMY_KEY = KeyColumn(DUMMY_ENTITY_ID, DUMMY_ENTITY_ID, ValueType.STRING.value)
-
-
-class FeatureNotFoundError(OnlineRequestError, KeyError):
-    """A feature that its view does not have. Feast raises KeyError here."""
 
 
 def compile_plan(
@@ -62,9 +58,13 @@ def compile_plan(
     views = [_view_plan(key, table, names, asked, config) for key, (table, names) in tables.items()]
     computed = {view.projection.name_to_use(): view for view in on_demand_views if not view.write_to_online_store}
     columns, outputs = _columns(asked, views, computed, full_feature_names)
+    groups = _groups([table for table, _ in tables.values()], views, join_key_of, config.project)
+    # Feast forgets the keys of stored on-demand views here.
+    kinds = {key.column: key.kind for group in groups for key in group.keys}
+    kinds |= {name: _number(value_type) for name, value_type in kind_of_column.items()}
     return OnlinePlan(
         views=tuple(views),
-        groups=_groups([table for table, _ in tables.values()], views, join_key_of, config.project),
+        groups=groups,
         columns=tuple(columns),
         take=taker(
             [column.position for column in columns],
@@ -73,7 +73,7 @@ def compile_plan(
         on_demand=tuple(
             _on_demand_plan(computed[name], outputs[name], views, tables, full_feature_names) for name in outputs
         ),
-        join_keys={name: _number(kind_of_column.get(name)) for name in join_keys},
+        join_keys={name: kinds.get(name, 0) for name in join_keys},
         entity_names=dict(join_key_of),
         request_data=frozenset(request_data),
         versions=_versions(table for table, _ in tables.values()),
@@ -103,8 +103,8 @@ def _split(ref: str) -> tuple[str, str]:
     return (name if version is None else f"{name}@v{version}"), feature
 
 
-def _number(value_type: ValueType | None) -> int:
-    return 0 if value_type is None else int(value_type.value)
+def _number(value_type: ValueType) -> int:
+    return int(value_type.value)
 
 
 def _view_plan(

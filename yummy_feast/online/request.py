@@ -14,7 +14,7 @@ from typing import Any
 
 from feast.errors import RequestDataNotFoundInEntityRowsException
 
-from yummy_feast.errors import OnlineRequestError, nearest
+from yummy_feast.errors import MissingJoinKeyError, OnlineRequestError, nearest
 from yummy_feast.values import NULL_TIMESTAMP, kind_of, stored_value
 
 BYTES, STRING, INT32, INT64, UNIX_TIMESTAMP = 1, 2, 3, 4, 8
@@ -22,10 +22,6 @@ BYTES, STRING, INT32, INT64, UNIX_TIMESTAMP = 1, 2, 3, 4, 8
 
 _DIGITS = re.compile(r"[+-]?[0-9]+")
 _LIMITS = {INT32: 2**31, INT64: 2**63, UNIX_TIMESTAMP: 2**63}
-
-
-class MissingJoinKeyError(OnlineRequestError, KeyError):
-    """A join key that a requested view needs is not among the request's columns. Feast raises KeyError here."""
 
 
 def to_columns(entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> tuple[dict[str, list[Any]], int]:

@@ -13,8 +13,8 @@ from feast.feature_view import FeatureViewState
 from feast.types import Int64, Map
 
 from tests.unit.online.reading import PROJECT, World, driver, driver_more, driver_stats, source, world_stats
-from yummy_feast.errors import OnlineRequestError
-from yummy_feast.online.compile import FeatureNotFoundError, PlanCache
+from yummy_feast.errors import FeatureNotFoundError, OnlineRequestError
+from yummy_feast.online.compile import PlanCache
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,3 +174,38 @@ def test_threads_do_not_mix_their_replies(client: redis.Redis) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_cluster_is_asked_node_by_node() -> None:
+    from redis.cluster import ClusterNode, RedisCluster
+
+    options = {"cluster-enabled": "yes", "save": "", "cluster-node-timeout": 2000}
+    with ValkeyServer(config=options) as one, ValkeyServer(config=options) as two:
+        with redis.Redis(port=one.port) as first, redis.Redis(port=two.port) as second:
+            first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+            second.execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+            first.execute_command("CLUSTER", "MEET", two.host, two.port)
+            until = time.monotonic() + 30
+            while not all(b"cluster_state:ok" in raw_info(node) for node in (first, second)):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        with RedisCluster(startup_nodes=[ClusterNode(one.host, one.port)]) as client:
+            for number, key in enumerate(KEYS):
+                client.hset(key, mapping={b"a": b"a%d" % number})  # type: ignore[arg-type]
+            nodes = {client.get_node_from_key(key) for key in KEYS}
+            assert len(nodes) == 2
+            read, none = HashRead([b"a"]), HashRead([b"none", b"a"])
+            assert read_hashes(client, [(read, KEYS), (none, KEYS[3:])]) == [
+                [[b"a%d" % number] for number in range(5)],
+                [[None, b"a3"], [None, b"a4"]],
+            ]
+
+
+def raw_info(node: redis.Redis) -> bytes:
+    """CLUSTER INFO as text: redis-py makes a dict of it, or not, by version."""
+    connection: Any = node.connection_pool.get_connection()
+    connection.send_command("CLUSTER", "INFO")
+    reply = connection.read_response()
+    node.connection_pool.release(connection)
+    assert isinstance(reply, bytes)
+    return reply

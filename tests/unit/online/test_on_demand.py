@@ -242,6 +242,7 @@ def test_stored_on_demand_views_are_read_and_their_features_visible(world: World
     )
     world.registry.apply_feature_view(stored, PROJECT)
     world.put(stored, {"driver_id": 1}, {"kept": 41})
+    assert world.read(["stored:kept"], {"driver_id": ["1"]}).to_python() == {"driver_id": [1], "kept": [41]}
     answer = world.read(["stored:kept", "driver_stats:trips"], {"driver_id": [1, 3]})
     assert answer.to_python() == {"driver_id": [1, 3], "kept": [41, None], "trips": [1, None]}
     assert [fields for _, fields in world.asked] == [(b"stored", b"driver_stats")] * 2

@@ -11,9 +11,8 @@ from feast.value_type import ValueType
 
 import yummy_feast
 from tests.unit.online.reading import NOW, World, driver_more, driver_stats, hour_stats, pair_stats, world_stats
-from yummy_feast.errors import OnlineRequestError, RowDecodeError
+from yummy_feast.errors import MissingJoinKeyError, OnlineRequestError, RowDecodeError
 from yummy_feast.online.answer import Status
-from yummy_feast.online.request import MissingJoinKeyError
 
 PRESENT, NULL, MISSING, OLD = Status.PRESENT, Status.NULL_VALUE, Status.NOT_FOUND, Status.OUTSIDE_MAX_AGE
 
