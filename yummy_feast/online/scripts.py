@@ -42,3 +42,14 @@ refreshes the expiry; an older row changes nothing. Answers how many rows were w
 Sent as EVAL each time: its text is a hundredth of a batch, it measures the same as EVALSHA, and a restarted server or a
 new primary then needs no second attempt.
 """
+
+LAST_WINS: Final = b"""
+-- Takes and answers what the script above does.
+local field, ttl = ARGV[1], tonumber(ARGV[2])
+for i, key in ipairs(KEYS) do
+  redis.call('HSET', key, field, ARGV[i + 2])
+  if ttl > 0 then redis.call('EXPIRE', key, ttl) end
+end
+return {#KEYS, 0}
+"""
+"""Write each row without looking (Feast's ``skip_dedup``). A third of the client's work of as many HSETs."""

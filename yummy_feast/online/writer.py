@@ -24,7 +24,7 @@ from yummy_feast.online.columns import Column, convert, of_stored
 from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
 from yummy_feast.online.rows import ORDER, encode, fit
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.scripts import NEWER_WINS
+from yummy_feast.online.scripts import LAST_WINS, NEWER_WINS
 from yummy_feast.values import stored_value
 
 if TYPE_CHECKING:
@@ -267,23 +267,11 @@ def _send(target: Target, registration: _Command, trip: list[_Pairs]) -> Written
         client.execute_command(*registration)  # type: ignore[no-untyped-call]
         # Keys of one script must share a slot, and hardly any two do.
         trip = [[pair] for pairs in trip for pair in pairs]
+    script = NEWER_WINS if target.newer_wins else LAST_WINS
     for pairs in trip:
-        for command in _commands(target, pairs):
-            pipeline.execute_command(*command)
-    replies = pipeline.execute()
-    if not target.newer_wins:
-        return Written(written=sum(map(len, trip)))
-    counts = [reply for reply in replies if isinstance(reply, list)]
+        keys, rows = zip(*pairs, strict=True)
+        pipeline.execute_command("EVAL", script, len(keys), *keys, target.view, target.ttl, *rows)
+    # The registration's reply, where it is among them, is a number.
+    counts = [reply for reply in pipeline.execute() if isinstance(reply, list)]
     written, equal = sum(count[0] for count in counts), sum(count[1] for count in counts)
     return Written(written=written, equal=equal, older=sum(map(len, trip)) - written - equal)
-
-
-def _commands(target: Target, pairs: _Pairs) -> Iterator[_Command]:
-    if target.newer_wins:
-        keys, rows = zip(*pairs, strict=True)
-        yield ("EVAL", NEWER_WINS, len(pairs), *keys, target.view, target.ttl, *rows)
-        return
-    for key, row in pairs:
-        yield ("HSET", key, target.view, row)
-        if target.ttl:
-            yield ("EXPIRE", key, target.ttl)
