@@ -8,12 +8,14 @@ from datetime import timedelta
 
 import numpy as np
 import pandas as pd
-from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource
+from feast import Entity, FeatureService, FeatureView, Field, Project, PushSource, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 
 from yummy_feast import CsvSource, DeltaSource, IcebergSource, ParquetSource
+
+project = Project(name="flights", description="Which flights leave New York late?")
 
 origin = Entity(name="origin", join_keys=["origin"], value_type=ValueType.STRING, description="Airport of departure")
 carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING, description="Airline")

@@ -116,7 +116,7 @@ def _calibration(panel: Axes, late: np.ndarray, plain: Model, enriched: Model, b
     panel.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panel.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     panel.set_title("Said, and what happened")
-    panel.annotate("perfect", (top * 0.9, top * 0.9), (top * 0.74, top * 0.9), color=_QUIET, fontsize=8.5)
+    panel.text(0.97, 0.04, "dashed: perfect", transform=panel.transAxes, ha="right", color=_QUIET, fontsize=8.5)
 
 
 def _week(panel: Axes, held_out: pd.DataFrame, plain: Model, enriched: Model) -> None:
