@@ -251,6 +251,8 @@ def iceberg_errors(place: str) -> Iterator[None]:
         raise SourceReadError(
             f"{place}: {first_line(error)}", hint="is the catalog reachable, and not busy?"
         ) from error
+    except exceptions.NotInstalledError as error:
+        raise MissingExtraError.of("iceberg", f"{place} ({first_line(error)})") from error
     except FileNotFoundError as error:
         if isinstance(error, SourceNotFoundError):
             raise

@@ -134,8 +134,11 @@ def mapped_table(
 # ------------------------------------------------------------------------------ Iceberg
 
 
-def commit_deletes(table: Any, rows: pa.Table, *, equality_ids: list[int] | None = None) -> None:
-    """Commit a file of deletes to an unpartitioned Iceberg table: positions, or rows equal in some columns."""
+def commit_deletes(table: Any, rows: pa.Table, *, equality_ids: list[int] | None = None, counted: bool = True) -> None:
+    """Commit a file of deletes to an unpartitioned Iceberg table: positions, or rows equal in some columns.
+
+    counted: whether the snapshot's summary tells how many there are; the spec leaves that to the writer.
+    """
     from pyiceberg.manifest import (
         DataFile,
         DataFileContent,
@@ -199,7 +202,7 @@ def commit_deletes(table: Any, rows: pa.Table, *, equality_ids: list[int] | None
         parent_snapshot_id=parent.snapshot_id,
         manifest_list=manifest_list,
         sequence_number=sequence,
-        summary=Summary(Operation.DELETE, **{kind: str(rows.num_rows)}),
+        summary=Summary(Operation.DELETE, **({kind: str(rows.num_rows)} if counted else {})),
         schema_id=metadata.current_schema_id,
     )
     table.catalog.commit_table(

@@ -191,13 +191,13 @@ def test_deletion_vectors(table: Path, context: SourceContext) -> None:
     parts = rows(*range(count), part=["ab"[i % 2] for i in range(count)])
     write_deltalake(table, parts, partition_by=["part"], configuration={"delta.enableDeletionVectors": "true"})
     delete_rows(table, [[0, 3, 65_535, 65_536, count // 2 - 1], [1]])
-    expected = as_deltalake_reads(table)
-    assert len(expected) == count - 6
-    assert ours(context) == expected
+    expected = pa.RecordBatchReader.from_stream(DeltaTable(table).scan()).read_all().sort_by("id")
+    assert expected.num_rows == count - 6
     scan = source().scan(context)
+    assert read(scan).sort_by("id")["id"].to_pylist() == expected["id"].to_pylist()
     assert sum(piece.rows or 0 for piece in scan.pieces()) == count - 6
     assert sum(batch.num_rows for piece in scan.pieces() for batch in piece.read([])) == count - 6
-    assert len(ours(context, version=0)) == count
+    assert read(source(version=0).scan(context), ["id"]).num_rows == count
 
 
 MAPPED = {

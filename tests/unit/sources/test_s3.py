@@ -1,0 +1,111 @@
+"""All formats on an S3 server, which runs in this process."""
+
+from __future__ import annotations
+
+import logging
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog import load_catalog
+
+from tests.contract.format_cases import read
+from yummy_feast.errors import SourceNotFoundError, SourceReadError
+from yummy_feast.sources.base import Prune, SourceContext, YummySource
+from yummy_feast.sources.csv import CsvSource
+from yummy_feast.sources.delta import DeltaSource
+from yummy_feast.sources.iceberg import IcebergSource
+from yummy_feast.sources.parquet import ParquetSource
+
+SECRET = "do-not-log-me"
+UTC = pa.timestamp("us", tz="UTC")
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    request = urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")
+    with urllib.request.urlopen(request):
+        pass
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def context(endpoint: str, tmp_path: Path) -> SourceContext:
+    options = {"endpoint": endpoint, "key": "me", "secret": SECRET, "region": "us-east-1"}
+    catalog = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": f"s3://bucket/{tmp_path.name}/lake"}
+    uri = f"sqlite:///{tmp_path}/catalog.db"
+    with load_catalog("local", type="sql", uri=uri, warehouse=catalog["warehouse"]):
+        pass
+    return SourceContext(tmp_path, options, {"local": catalog})
+
+
+def sources(context: SourceContext) -> list[YummySource]:
+    place = f"s3://bucket/{context.repo_path.name}"
+    return [
+        ParquetSource(f"{place}/file.parquet", timestamp_field="ts"),
+        ParquetSource(f"{place}/folder", timestamp_field="ts"),
+        ParquetSource(f"{place}/glob/*.parquet", timestamp_field="ts"),
+        CsvSource(f"{place}/file.csv", timestamp_field="ts"),
+        DeltaSource(f"{place}/delta", timestamp_field="ts"),
+        IcebergSource(table="local.ns.t", timestamp_field="ts"),
+    ]
+
+
+def rows(*ids: int) -> pa.Table:
+    return pa.table({"id": list(ids), "ts": pa.array([i * 10**6 for i in ids], UTC)})
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_write_append_read_replace(context: SourceContext, number: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    source = sources(context)[number]
+    with pytest.raises(SourceNotFoundError):
+        source.scan(context)
+    source.append(rows(1, 2), context, create=True)
+    source.append(rows(3), context)
+    scan = source.scan(context)
+    assert sorted(read(scan)["id"].to_pylist()) == [1, 2, 3]
+    assert 3 in read(scan, ["id"], scan.pieces(Prune("ts", 3 * 10**6, None)))["id"].to_pylist()
+    if "*" not in source.location:
+        source.replace(rows(9), context, allow_overwrite=True)
+        assert read(source.scan(context))["id"].to_pylist() == [9]
+    if source.format == "iceberg":
+        static = IcebergSource(path=f"s3://bucket/{context.repo_path.name}/lake/ns/t", timestamp_field="ts")
+        assert read(static.scan(context))["id"].to_pylist() == [9]
+    assert SECRET not in caplog.text
+
+
+def test_the_environment_is_enough(context: SourceContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = sources(context)[1]
+    written.append(rows(1), context, create=True)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", context.storage_options["endpoint"])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    assert read(written.scan(SourceContext(context.repo_path)))["id"].to_pylist() == [1]
+
+
+def test_the_old_endpoint_keyword(context: SourceContext) -> None:
+    sources(context)[1].append(rows(1), context, create=True)
+    options = {name: value for name, value in context.storage_options.items() if name != "endpoint"}
+    keywords: Any = {"s3_endpoint_override": context.storage_options["endpoint"], "timestamp_field": "ts"}
+    with pytest.warns(DeprecationWarning, match="storage_options"):
+        old = ParquetSource(sources(context)[1].location, **keywords)
+    assert read(old.scan(SourceContext(context.repo_path, options)))["id"].to_pylist() == [1]
+
+
+def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
+    options = {"endpoint": "http://127.0.0.1:9", "key": "me", "secret": SECRET}
+    for source in (ParquetSource("s3://b/x", timestamp_field="ts"), DeltaSource("s3://b/x", timestamp_field="ts")):
+        with pytest.raises(SourceReadError, match="s3://b/x") as caught:
+            source.scan(SourceContext(tmp_path, {**options, "max_retries": "0", "retry_timeout": "1s"}))
+        assert SECRET not in str(caught.value)
+        assert "\n" not in str(caught.value)
