@@ -1,15 +1,16 @@
 """A feature column on its way into rows: numbers of one width, or one piece of bytes per row.
 
-``convert`` takes what a source gave: any Arrow type that can stand for the declared Feast type. ``of_stored`` takes
-what Feast's protobuf values held.
+``convert`` takes what a source gave: any Arrow type that can stand for the declared Feast type. ``of_messages``
+takes Feast's protobuf values, ``of_stored`` what they held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ import pyarrow.compute as pc
 from yummy_feast.errors import ValueTypeError
 from yummy_feast.online.arrow_numbers import NUMPY, Mask, fixed, mask, plain
 from yummy_feast.online.arrow_pieces import pieces
-from yummy_feast.values import Encoding, Kind, kind_of
+from yummy_feast.values import Encoding, Kind, kind_of, stored_value
+
+if TYPE_CHECKING:
+    from feast.protos.feast.types.Value_pb2 import Value
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,56 @@ def convert(name: str, number: int, array: pa.Array | pa.ChunkedArray) -> Column
         raise _misfit(name, kind, array.type, error) from error
 
 
+def of_messages(name: str, number: int, messages: Iterable[Value | None]) -> Column:
+    """The column from Feast's protobuf values, None or an unset one for null. Raises as ``convert`` does."""
+    kind = kind_of(number)
+    field = kind.proto_field
+    if kind.encoding in (Encoding.FIXED, Encoding.TEXT, Encoding.BYTES) and kind.name != "UNIX_TIMESTAMP":
+        # What nearly every cell is, asked of it in two calls.
+        values = [
+            getattr(message, field)
+            if message is not None and message.WhichOneof("val") == field
+            else message and stored_value(message, number)
+            for message in messages
+        ]
+    else:
+        values = [message and stored_value(message, number) for message in messages]
+    return of_stored(name, number, values)
+
+
 def of_stored(name: str, number: int, values: Sequence[Any]) -> Column:
     """The column from stored values (``values.stored_value``), None for nulls. Raises as ``convert`` does."""
     kind = kind_of(number)
+    # A push has one row and many columns: numpy is ten times sooner done with it than Arrow.
+    if kind.code in _PYTHON and kind.encoding is Encoding.FIXED and set(map(type, values)) <= _PYTHON[kind.code]:
+        try:
+            return _fixed_of(name, kind, values)
+        except OverflowError as error:
+            raise _misfit(name, kind, "a larger number", error) from error
     arrow_type = _stored_type(kind)
     try:
         array = pa.array(values, arrow_type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise _misfit(name, kind, "values of another type", error) from error
     return _heap(name, number, array) if kind.encoding is Encoding.PROTO else convert(name, number, array)
+
+
+# What numpy takes as it is; other types go through Arrow, which is stricter.
+_PYTHON: dict[str, set[type]] = {
+    "i": {int, NoneType},
+    "q": {int, NoneType},
+    "d": {float, int, NoneType},
+    "f": {float, int, NoneType},
+    "?": {bool, NoneType},
+}
+
+
+def _fixed_of(name: str, kind: Kind, values: Sequence[Any]) -> FixedColumn:
+    dtype = NUMPY[kind.code]
+    nulls = np.array([value is None for value in values], bool) if None in values else None
+    present = values if nulls is None else [0 if value is None else value for value in values]
+    with np.errstate(over="ignore"):  # a double beyond a float's range is infinite, as in Arrow and in Feast
+        return FixedColumn(name, kind.number, np.array(present, dtype), nulls)
 
 
 def _heap(name: str, number: int, array: pa.Array) -> HeapColumn:

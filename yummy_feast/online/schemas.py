@@ -59,7 +59,8 @@ class SchemaBook:
                 if name == view:
                     self._remember(view, data)
             self._complete.add(view)
-        return [schema for (name, _), schema in self._known.items() if name == view]
+        # A copy first: another thread may be adding one.
+        return [schema for (name, _), schema in list(self._known.items()) if name == view]
 
     def registration(self, view: bytes, schema: RowSchema) -> tuple[str | bytes, ...]:
         """The Redis command that must reach the server before a row of ``schema`` does.

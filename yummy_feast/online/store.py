@@ -17,7 +17,7 @@ from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 
-from yummy_feast.errors import ConfigError
+from yummy_feast.errors import ConfigError, OnlineRequestError, nearest
 from yummy_feast.online import sdk
 from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
@@ -168,6 +168,11 @@ class YummyOnlineStore(OnlineStore):
 
         kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}
         names = tuple(requested_features) if requested_features else tuple(kinds)
+        for name in names:
+            if name not in kinds:
+                raise OnlineRequestError(
+                    f"feature view {table.name!r} has no feature {name!r}", hint=nearest(name, kinds)
+                )
         wanted = tuple((name, kinds[name]) for name in names)
         finishers = [proto_finisher(number) for _, number in wanted]
         keys = _entity_keys(config, table).encode(entity_keys)

@@ -20,12 +20,11 @@ from redis import Redis
 
 from yummy_feast.errors import ColumnNotFoundError, ValueTypeError, nearest
 from yummy_feast.online.arrow_numbers import microseconds
-from yummy_feast.online.columns import Column, convert, of_stored
+from yummy_feast.online.columns import Column, convert, of_messages
 from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
 from yummy_feast.online.rows import ORDER, encode, fit
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.scripts import LAST_WINS, NEWER_WINS
-from yummy_feast.values import stored_value
 
 if TYPE_CHECKING:
     from feast.protos.feast.types.Value_pb2 import Value
@@ -141,10 +140,7 @@ def write_protos(
     with RowWriter(target, progress) as writer:
         for start in range(0, len(data), _BATCH_ROWS):
             values, events, created = zip(*data[start : start + _BATCH_ROWS], strict=True)
-            columns = [
-                of_stored(name, number, [stored_value(row[name], number) if name in row else None for row in values])
-                for name, number in target.features
-            ]
+            columns = [of_messages(name, number, [row.get(name) for row in values]) for name, number in target.features]
             writer.write(keys[start : start + _BATCH_ROWS], columns, _moments(events), _moments(created))
     return writer.result
 

@@ -16,7 +16,7 @@ from feast.value_type import ValueType
 from tests.stored_values import same
 from yummy_feast.errors import ValueTypeError
 from yummy_feast.online.arrow_numbers import microseconds
-from yummy_feast.online.columns import FixedColumn, HeapColumn, convert, of_stored
+from yummy_feast.online.columns import FixedColumn, HeapColumn, convert, of_messages, of_stored
 from yummy_feast.online.decoding import decoder
 from yummy_feast.online.rows import RowSchema, encode
 from yummy_feast.values import BY_NAME, proto_finisher
@@ -239,6 +239,48 @@ def test_of_stored_refuses_what_the_type_cannot_hold() -> None:
     for name, values in [("INT32", [2**31]), ("INT64", ["a"]), ("STRING", [5]), ("INT64_LIST", [5]), ("MAP", [5])]:
         with pytest.raises(ValueTypeError, match=f"column 'x' is declared {name}"):
             of_stored("x", BY_NAME[name].number, values)
+
+
+def test_of_messages_is_of_stored_after_stored_value() -> None:
+    for name, held in [
+        ("INT64", [5, None, -(2**63)]),
+        ("FLOAT", [0.5, None]),
+        ("BOOL", [True, None]),
+        ("UNIX_TIMESTAMP", [5, None]),
+        ("STRING", ["é", None, ""]),
+        ("BYTES", [b"", None]),
+        ("INT64_LIST", [[], None, [1]]),
+        ("STRING_SET", [["a"], None]),
+    ]:
+        number = BY_NAME[name].number
+        messages = [None if value is None else proto_finisher(number)(value) for value in held]
+        unset = [type(proto_finisher(4)(1))() if message is None else message for message in messages]
+        for given in (messages, unset):
+            column, expected = of_messages("x", number, given), of_stored("x", number, held)
+            assert column.nulls is not None
+            assert column.nulls.tolist() == [value is None for value in held]
+            if isinstance(column, FixedColumn) and isinstance(expected, FixedColumn):
+                assert column.values.tolist() == expected.values.tolist()
+            else:
+                assert isinstance(column, HeapColumn)
+                assert isinstance(expected, HeapColumn)
+                assert column.data.equals(expected.data)
+    null_moment = proto_finisher(8)(-(2**63))
+    assert of_messages("x", 8, [null_moment]).nulls is not None
+    other_width = proto_finisher(BY_NAME["INT32"].number)(7)
+    column = of_messages("x", BY_NAME["INT64"].number, [other_width])
+    assert isinstance(column, FixedColumn)
+    assert column.values.tolist() == [7]
+    with pytest.raises(ValueTypeError, match="type INT64 was given as int64_list_val"):
+        of_messages("x", 4, [proto_finisher(BY_NAME["INT64_LIST"].number)([1])])
+
+
+def test_a_double_beyond_a_floats_range_is_infinite() -> None:
+    for values in ([1e300, None], [1e300]):
+        column = of_stored("x", BY_NAME["FLOAT"].number, values)
+        assert isinstance(column, FixedColumn)
+        assert column.values[0] == float("inf")
+    assert through("FLOAT", pa.array([1e300])) == [float("inf")]
 
 
 def test_columns_know_their_width() -> None:

