@@ -79,7 +79,7 @@ class RowSchema:
         if len(self.columns) != len(self.codes):
             raise RowDecodeError("a row schema has as many codes as columns")
         for (name, number), code in zip(self.columns, self.codes, strict=True):
-            if code not in _codes_of(number):
+            if code not in set(_codes_of(number)):
                 raise RowDecodeError(f"feature {name!r} of type {kind_of(number).name} cannot be stored as {code!r}")
         digest = hashlib.blake2b(self.to_json(), digest_size=4).digest()
         object.__setattr__(self, "fingerprint", digest)
