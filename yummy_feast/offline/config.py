@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.offline.engines.base import EngineSettings
@@ -21,7 +22,7 @@ OLD_KEYS = {"backend": "engine", "config": "spark_conf"}
 
 
 class YummyOfflineStoreConfig(FeastConfigBaseModel):
-    """How historical features are computed."""
+    """How historical features are computed. Raises ConfigError for a key or value that is wrong."""
 
     type: str = "yummy_feast.YummyOfflineStore"
     """Class path of the store, as Feast wants it."""
@@ -41,34 +42,43 @@ class YummyOfflineStoreConfig(FeastConfigBaseModel):
     spark_conf: dict[str, Any] = {}
     """Settings of the Spark session."""
 
-    storage_options: dict[str, str] = {}
+    storage_options: dict[str, Any] = {}
     """Object-store settings: endpoint, key, secret, region, …"""
 
     catalogs: dict[str, dict[str, Any]] = {}
     """Named Iceberg catalogs with pyiceberg's own keys."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        values = interpolate_all(dict(values), "offline_store")
-        for old, new in OLD_KEYS.items():
-            if old in values:
-                warnings.warn(f"offline_store.{old} is now called {new}", DeprecationWarning, stacklevel=2)
-                values.setdefault(new, values.pop(old))
-        for key in values:
-            if key not in cls.model_fields:
-                raise ConfigError(f"offline_store has no setting '{key}'", hint=nearest(key, cls.model_fields))
-        engine = values.get("engine", "duckdb")
-        if engine in OLD_ENGINES:
-            warnings.warn(f"offline_store.engine {engine} is now duckdb", DeprecationWarning, stacklevel=2)
-            values["engine"] = engine = "duckdb"
-        if engine not in ENGINES:
-            raise ConfigError(f"offline_store.engine is '{engine}'", hint=nearest(str(engine), ENGINES))
-        if values.get("memory_limit") is not None:
-            values["memory_limit"] = parse_size(values["memory_limit"], "offline_store.memory_limit")
-        return values
+    def __init__(self, **values: Any) -> None:
+        checked = _checked(values, type(self).model_fields)
+        try:
+            super().__init__(**checked)
+        except ValidationError as error:
+            # One line, where pydantic would write four.
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"offline_store.{key}: {first['input']!r}: {first['msg']}") from None
+
+
+def _checked(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The settings in today's spelling, with variables filled in."""
+    values: dict[str, Any] = interpolate_all(given, "offline_store")
+    for old, new in OLD_KEYS.items():
+        if old in values:
+            # 3 = the line that made the config: it -> __init__ -> here.
+            warnings.warn(f"offline_store.{old} is now called {new}", DeprecationWarning, stacklevel=3)
+            values.setdefault(new, values.pop(old))
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"offline_store has no setting '{key}'", hint=nearest(key, known))
+    engine = values.get("engine", "duckdb")
+    if engine in OLD_ENGINES:
+        warnings.warn(f"offline_store.engine {engine} is now duckdb", DeprecationWarning, stacklevel=3)
+        values["engine"] = engine = "duckdb"
+    if engine not in ENGINES:
+        raise ConfigError(f"offline_store.engine is '{engine}'", hint=nearest(str(engine), ENGINES))
+    if values.get("memory_limit") is not None:
+        values["memory_limit"] = parse_size(values["memory_limit"], "offline_store.memory_limit")
+    return values
 
 
 # Feast looks for the store in the module that its config class names (offline_utils.py, get_offline_store_from_config).

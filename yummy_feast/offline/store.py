@@ -11,7 +11,7 @@ import pyarrow as pa
 from feast.data_source import DataSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 
-from yummy_feast.errors import EntityRowsError, RetrievalError
+from yummy_feast.errors import ConfigError, EntityRowsError, RetrievalError
 from yummy_feast.offline import plan as plans
 from yummy_feast.offline.config import YummyOfflineStoreConfig, engine_settings
 from yummy_feast.offline.engines.base import Engine
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from feast.feature_logging import LoggingConfig, LoggingSource
     from feast.infra.registry.base_registry import BaseRegistry
     from feast.repo_config import RepoConfig
+
+    from yummy_feast.sources.base import YummySource
 
 __all__ = ["YummyOfflineStore", "YummyOfflineStoreConfig"]
 
@@ -197,13 +199,7 @@ def _entity_rows(
     if isinstance(entity_df, Path) or (isinstance(entity_df, str) and entity_df.endswith(".parquet")):
         return EntityRows.of_arrow(_parquet(config, str(entity_df)))
     if isinstance(entity_df, str):
-        # Only those the text may mean: a source of another kind, for another view, is no reason to fail.
-        sources = {
-            source.name: as_yummy_source(source)
-            for source in registry.list_data_sources(project)
-            if _readable(source) and source.name.casefold() in entity_df.casefold()
-        }
-        return EntityRows.of_arrow(engine.query(entity_df, sources))
+        return EntityRows.of_arrow(engine.query(entity_df, _sources(registry, project, entity_df)))
     raise EntityRowsError(
         f"entity_df is a {type(entity_df).__name__}",
         hint="pass a pandas DataFrame, an Arrow table, a path to Parquet, SQL, or select_all(timestamp)",
@@ -217,6 +213,19 @@ def _parquet(config: RepoConfig, path: str) -> pa.Table:
     scan = source.scan(engine_settings(config).context)
     names = scan.schema.names
     return pa.Table.from_batches((batch for piece in scan.pieces() for batch in piece.read(names)), scan.schema)
+
+
+def _sources(registry: BaseRegistry, project: str, sql: str) -> dict[str, YummySource]:
+    """The registry's sources by name. One that we cannot read is an error only where the text may mean it."""
+    found = {}
+    for source in registry.list_data_sources(project):
+        if _readable(source):
+            try:
+                found[source.name] = as_yummy_source(source)
+            except ConfigError:
+                if source.name.casefold() in sql.casefold():
+                    raise
+    return found
 
 
 def _readable(source: DataSource) -> bool:
