@@ -39,7 +39,8 @@ class FormatCase(ABC):
     def lay(self, tables: Sequence[pa.Table]) -> None:
         """Write the tables, one file each where the format has several."""
 
-    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+    @classmethod
+    def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
         """The type a column of ``kind`` is read back as; None if the format cannot hold it."""
         return plain_type(kind)
 
@@ -82,7 +83,8 @@ class CsvFolder(FormatCase):
         for number, table in enumerate(tables):
             pacsv.write_csv(table, self.folder / "data" / f"{number:03}.csv")
 
-    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+    @classmethod
+    def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
         plain = plain_type(kind)
         if pt.is_nested(plain) or pt.is_binary(plain) or pt.is_fixed_size_binary(plain) or pt.is_time(plain):
             return None
@@ -109,7 +111,8 @@ class DeltaTable(FormatCase):
         for table in tables:
             write_deltalake(self.folder / "table", _in_lake_types(table), mode="append")
 
-    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+    @classmethod
+    def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
         return lake_type(plain_type(kind))
 
 
@@ -141,7 +144,8 @@ class IcebergTable(FormatCase):
             for table in lake:
                 stored.append(table)
 
-    def kept_type(self, kind: pa.DataType) -> pa.DataType | None:
+    @classmethod
+    def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
         kept = lake_type(plain_type(kind))
         return pa.int32() if kept in (pa.int8(), pa.int16()) else kept
 
@@ -150,7 +154,7 @@ def _in_lake_types(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([(column.name, lake_type(plain_type(column.type))) for column in table.schema]))
 
 
-CASES = [ParquetFile, ParquetFolder, CsvFolder, DeltaTable, IcebergTable]
+CASES: list[type[FormatCase]] = [ParquetFile, ParquetFolder, CsvFolder, DeltaTable, IcebergTable]
 
 
 def read(scan: Scan, columns: Sequence[str] | None = None, pieces: Sequence[Any] | None = None) -> pa.Table:
@@ -161,3 +165,18 @@ def read(scan: Scan, columns: Sequence[str] | None = None, pieces: Sequence[Any]
     for batch in batches:
         assert batch.schema == schema
     return pa.Table.from_batches(batches, schema)
+
+
+UTC_MICROS = pa.timestamp("us", tz="UTC")
+SECOND = 1_000_000
+
+
+def times(*seconds: int | None, kind: pa.DataType = UTC_MICROS) -> pa.Array:
+    """Seconds since 1970 in a timestamp type."""
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+    return pa.array([None if item is None else item * per_second for item in seconds], pa.int64()).cast(kind)
+
+
+def rows(*ids: int) -> pa.Table:
+    """One row per id, a minute apart."""
+    return pa.table({"ts": times(*(i * 60 for i in ids)), "id": list(ids), "name": [f"name {i}" for i in ids]})

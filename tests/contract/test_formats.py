@@ -14,31 +14,17 @@ import pyarrow as pa
 import pytest
 from feast.data_source import DataSource
 from feast.errors import SavedDatasetLocationAlreadyExists
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.contract.format_cases import CASES, CsvFolder, FormatCase, IcebergTable, read
+from tests.contract.format_cases import CASES, UTC_MICROS, CsvFolder, FormatCase, read, rows, times
 from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceNotFoundError, SourceReadError
-from yummy_feast.sources.base import Prune, Scan
+from yummy_feast.sources.base import Scan
 from yummy_feast.values import value_type_of
-
-UTC_MICROS = pa.timestamp("us", tz="UTC")
-SECOND = 1_000_000
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
     made: FormatCase = request.param(tmp_path)
     return made
-
-
-def times(*seconds: int | None, kind: pa.DataType = UTC_MICROS) -> pa.Array:
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
-    return pa.array([None if item is None else item * per_second for item in seconds], pa.int64()).cast(kind)
-
-
-def rows(*ids: int) -> pa.Table:
-    return pa.table({"ts": times(*(i * 60 for i in ids)), "id": list(ids), "name": [f"name {i}" for i in ids]})
 
 
 # ------------------------------------------------------------------------------ types and values
@@ -94,34 +80,35 @@ def _comparable(values: pa.ChunkedArray | pa.Array) -> list[Any]:
     return [[plain(i) for i in item] if isinstance(item, list) else plain(item) for item in values.to_pylist()]
 
 
-@pytest.mark.parametrize("name", COLUMNS)
-def test_types_and_nulls_come_back(case: FormatCase, name: str) -> None:
-    column = COLUMNS[name]
-    kept = case.kept_type(column.type)
-    if kept is None:
-        with pytest.raises(ColumnTypeError, match="value"):
-            case.source().append(pa.table({"ts": times(1, 2, 3), "value": column}), case.context, create=True)
-        return
+HELD = [(kind, name) for kind in CASES for name in COLUMNS if kind.kept_type(COLUMNS[name].type) is not None]
+NOT_HELD = [(kind, name) for kind in CASES for name in COLUMNS if kind.kept_type(COLUMNS[name].type) is None]
+
+
+@pytest.mark.parametrize(("kind", "name"), HELD, ids=lambda item: getattr(item, "name", item))
+def test_types_and_nulls_come_back(kind: type[FormatCase], name: str, tmp_path: Path) -> None:
+    case, column = kind(tmp_path), COLUMNS[name]
     case.lay([pa.table({"ts": times(1, 2, 3), "value": column})])
     scan = case.source().scan(case.context)
-    expected = pa.timestamp("ms", tz=column.type.tz) if name == "timestamp[s]" and "parquet" in case.name else kept
-    assert scan.schema.field("value").type == expected
-    read_back, written = _comparable(read(scan)["value"]), _comparable(column)
+    parquet_has_no_seconds = name == "timestamp[s]" and "parquet" in case.name
+    found = scan.schema.field("value").type
+    assert found == (pa.timestamp("ms") if parquet_has_no_seconds else case.kept_type(column.type))
     # 0.1 as a float is another number as a double; CSV keeps the shortest text of the float.
-    assert read_back == ([0.1, None, float("inf")] if name == "float" and isinstance(case, CsvFolder) else written)
-
-
-@pytest.mark.parametrize("name", COLUMNS)
-def test_feast_infers_a_value_type(case: FormatCase, name: str) -> None:
-    if case.kept_type(COLUMNS[name].type) is None:
-        pytest.skip("the format cannot hold it")
-    case.lay([pa.table({"ts": times(1, 2, 3), "value": COLUMNS[name]})])
-    source = case.source()
+    floats = name == "float" and isinstance(case, CsvFolder)
+    assert _comparable(read(scan)["value"]) == ([0.1, None, float("inf")] if floats else _comparable(column))
     config: Any = SimpleNamespace(repo_path=case.folder, offline_store=SimpleNamespace(catalogs=case.context.catalogs))
-    types = dict(source.get_table_column_names_and_types(config))
-    infer = source.source_datatype_to_feast_value_type()
-    assert infer(types["value"]) == value_type_of(source.scan(case.context).schema.field("value").type)
+    types = dict(case.source().get_table_column_names_and_types(config))
+    infer = case.source().source_datatype_to_feast_value_type()
+    assert infer(types["value"]) == value_type_of(found)
     assert infer(types["ts"]).name == "UNIX_TIMESTAMP"
+
+
+@pytest.mark.parametrize(("kind", "name"), NOT_HELD, ids=lambda item: getattr(item, "name", item))
+def test_a_type_that_the_format_cannot_hold_is_refused(kind: type[FormatCase], name: str, tmp_path: Path) -> None:
+    case = kind(tmp_path)
+    with pytest.raises(ColumnTypeError, match="'value'"):
+        case.source().append(pa.table({"ts": times(1, 2, 3), "value": COLUMNS[name]}), case.context, create=True)
+    with pytest.raises(SourceNotFoundError):
+        case.source().scan(case.context)
 
 
 def test_a_table_without_rows(case: FormatCase) -> None:
@@ -173,102 +160,6 @@ def test_an_unknown_column_is_named(laid: tuple[FormatCase, Scan]) -> None:
     _, scan = laid
     with pytest.raises(ColumnNotFoundError, match=r"'nmae'.*'name'"):
         list(scan.pieces()[0].read(["nmae"]))
-
-
-# ------------------------------------------------------------------------------ pruning
-
-SPAN = 40
-
-
-def _messy(case: FormatCase) -> list[pa.Table]:
-    """Files whose times and keys overlap, with nulls in both, a file of nulls only, and an empty one."""
-    tables = []
-    for number in range(6):
-        ids = [(number * 5 + step * 7) % SPAN for step in range(12)]
-        tables.append(
-            pa.table(
-                {
-                    "ts": times(*(None if i % 11 == 0 else i * 60 + number for i in ids)),
-                    "id": pa.array([None if i % 13 == 0 else i for i in ids], pa.int64()),
-                    "name": pa.array([None if i % 9 == 0 else f"name {i:02}" for i in ids], pa.string()),
-                }
-            )
-        )
-    nulls = pa.table(
-        {name: pa.nulls(3, kind) for name, kind in zip(("ts", "id", "name"), tables[0].schema.types, strict=True)}
-    )
-    return [*tables, nulls, tables[0].slice(0, 0)]
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
-def messy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scan, pa.Table]:
-    case: FormatCase = request.param(tmp_path_factory.mktemp("messy"))
-    case.lay(_messy(case))
-    scan = case.source().scan(case.context)
-    return scan, read(scan)
-
-
-prunes = st.builds(
-    lambda start, end, ids, names: Prune(
-        "ts",
-        start,
-        end,
-        {
-            **({} if ids is None else {"id": pa.array(ids, pa.int64())}),
-            **({} if names is None else {"name": pa.array(names, pa.string())}),
-        },
-    ),
-    start=st.none() | st.integers(-2 * SECOND, SPAN * 60 * SECOND + 10),
-    end=st.none() | st.integers(-2 * SECOND, SPAN * 60 * SECOND + 10),
-    ids=st.none() | st.lists(st.none() | st.integers(-1, SPAN + 3), max_size=4) | st.just([2**62]),
-    names=st.none()
-    | st.lists(st.none() | st.sampled_from([f"name {i:02}" for i in range(SPAN)] + ["", "z"]), max_size=4),
-)
-
-
-@given(prune=prunes)
-def test_pruning_never_loses_a_wanted_row(messy: tuple[Scan, pa.Table], prune: Prune) -> None:
-    scan, whole = messy
-
-    def wanted(row: dict[str, Any]) -> bool:
-        if row["ts"] is None or any(row[key] is None or row[key] not in keys for key, keys in exact.items()):
-            return False
-        micros = (row["ts"] - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
-        return (prune.start is None or prune.start <= micros) and (prune.end is None or micros <= prune.end)
-
-    exact = {key: set(values.to_pylist()) for key, values in prune.keys.items()}
-    kept = read(scan, None, scan.pieces(prune)).to_pylist()
-    assert [row for row in kept if wanted(row)] == [row for row in whole.to_pylist() if wanted(row)]
-
-
-def test_pruning_skips_what_cannot_match(laid: tuple[FormatCase, Scan]) -> None:
-    case, scan = laid
-    late = Prune("ts", 51 * 60 * SECOND, None)
-    few = Prune("ts", None, None, {"id": pa.array([3])})
-    named = Prune("ts", None, None, {"name": pa.array(["name 54"])})
-    for prune, at_most in ((late, 5), (few, 25), (named, 30)):
-        kept = read(scan, ["id"], scan.pieces(prune)).num_rows
-        assert kept <= at_most if case.has_statistics else kept == 55
-    assert scan.pieces(Prune("ts", None, None, {"id": pa.array([None], pa.int64())})) == []
-
-
-@pytest.mark.parametrize("kind", ["s", "ms", "us", "ns", "us UTC", "us Asia/Tokyo", "date"], ids=str)
-def test_pruning_knows_units_and_zones(case: FormatCase, kind: str) -> None:
-    day = 86_400
-    if kind == "date":
-        stamps = times(0, 10 * day, 20 * day).cast(pa.timestamp("s")).cast(pa.date32())
-    else:
-        unit, _, zone = kind.partition(" ")
-        stamps = times(0, 10 * day, 20 * day, kind=pa.timestamp(unit, tz=zone or None))
-    case.lay([pa.table({"ts": stamps.slice(i, 1), "id": [i]}) for i in range(3)])
-    scan = case.source().scan(case.context)
-    exact = Prune("ts", 10 * day * SECOND, 10 * day * SECOND)
-    kept = read(scan, ["id"], scan.pieces(exact))["id"].to_pylist()
-    assert 1 in kept
-    if case.has_statistics and case.name != "parquet-file":
-        assert kept == [1]
-    just_after = Prune("ts", 10 * day * SECOND + 2_000, None)
-    assert 2 in read(scan, ["id"], scan.pieces(just_after))["id"].to_pylist()
 
 
 # ------------------------------------------------------------------------------ writing
@@ -399,7 +290,3 @@ def test_the_class_path_in_the_registry_is_a_wire_format(case: FormatCase) -> No
     kind = case.name.partition("-")[0]
     expected = f"yummy_feast.sources.{kind}.{kind.capitalize()}Source"
     assert case.source().to_proto().data_source_class_type == expected
-
-
-def test_iceberg_case_has_a_catalog(tmp_path: Path) -> None:
-    assert "local" in IcebergTable(tmp_path).context.catalogs

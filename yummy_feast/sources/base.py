@@ -13,17 +13,18 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
 
 import pyarrow as pa
-from feast.credentials import TAG_PREFIX, ConnectionRef
+from feast.credentials import TAG_PREFIX, ConnectionRef, get_connection_config_override
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
 from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, nearest
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
+from yummy_feast.sources.object_store import overriding
 from yummy_feast.sources.schemas import is_time_like
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.values import value_type_of
@@ -150,6 +151,13 @@ class YummySource(DataSource):
     @abstractmethod
     def location(self) -> str:
         """The path or table as the user wrote it."""
+
+    def settled(self, context: SourceContext) -> SourceContext:
+        """``context`` with what this source says itself: the S3 settings of ``connection_ref``, the old endpoint."""
+        own = get_connection_config_override(self) or {}
+        if self.s3_endpoint_override:
+            own["endpoint"] = self.s3_endpoint_override
+        return replace(context, storage_options=overriding(context.storage_options, own)) if own else context
 
     def stored_name(self, column: str) -> str:
         """The source's own name of a column that ``field_mapping`` may have renamed."""

@@ -72,7 +72,7 @@ class DeltaSource(YummySource):
 
     def scan(self, context: SourceContext) -> DeltaScan:
         """See ``YummySource.scan``. Reads the table's log."""
-        place = locate(self.path, context, endpoint=self.s3_endpoint_override)
+        place = locate(self.path, self.settled(context))
         return DeltaScan(place, self._table(context), self.date_partition_column)
 
     def get_table_query_string(self) -> str:
@@ -96,7 +96,7 @@ class DeltaSource(YummySource):
 
     def replace(self, table: pa.Table, context: SourceContext, *, allow_overwrite: bool) -> None:
         """See ``YummySource.replace``. Older versions stay readable."""
-        place = locate(self.path, context, endpoint=self.s3_endpoint_override)
+        place = locate(self.path, self.settled(context))
         if not allow_overwrite and place.has_files():
             raise SavedDatasetLocationAlreadyExists(location=place.text)
         self._write(lake_table(table, self.path), context, mode="overwrite", schema_mode="overwrite")
@@ -109,13 +109,11 @@ class DeltaSource(YummySource):
 
     def _address(self, context: SourceContext) -> tuple[str, dict[str, str]]:
         """URI and storage options as deltalake wants them."""
-        place = locate(self.path, context, endpoint=self.s3_endpoint_override)
-        if place.is_local:
-            return place.path, {}
-        options = dict(context.storage_options)
-        if self.s3_endpoint_override:
-            options["endpoint"] = self.s3_endpoint_override
-        return place.text, S3Settings.of(options).for_deltalake()
+        settled = self.settled(context)
+        place = locate(self.path, settled)
+        return (
+            (place.path, {}) if place.is_local else (place.text, S3Settings.of(settled.storage_options).for_deltalake())
+        )
 
     def _table(self, context: SourceContext) -> DeltaTable:
         deltalake = _deltalake()

@@ -108,15 +108,16 @@ def first_line(error: BaseException) -> str:
     return lines[0].strip()
 
 
-def locate(path: str, context: SourceContext, *, endpoint: str = "") -> Location:
+def locate(path: str, context: SourceContext) -> Location:
     """Resolve a path: relative to the repo, ``~`` expanded, ``s3://`` with the settings of the context.
 
     Raises ConfigError for a scheme other than file and s3.
     """
     scheme = urlsplit(path).scheme if "://" in path else ""
     if scheme in ("s3", "s3a", "s3n"):
-        options = {**context.storage_options, **({"endpoint": endpoint} if endpoint else {})}
-        return Location(S3Settings.of(options).filesystem(), path.split("://", 1)[1].rstrip("/"), is_local=False)
+        return Location(
+            S3Settings.of(context.storage_options).filesystem(), path.split("://", 1)[1].rstrip("/"), is_local=False
+        )
     if scheme == "file":
         path = unquote(urlsplit(path).path)
     elif scheme:

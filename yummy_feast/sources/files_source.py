@@ -59,7 +59,8 @@ class FilesSource(YummySource):
 
     def _places(self, context: SourceContext) -> list[Location]:
         paths = [self.path] if isinstance(self.path, str) else self.path
-        places = [locate(path, context, endpoint=self.s3_endpoint_override) for path in paths]
+        settled = self.settled(context)
+        places = [locate(path, settled) for path in paths]
         if len({place.is_local for place in places}) > 1:
             raise ConfigError(f"source '{self.name}' lists local and remote paths", hint="make it two sources")
         return places
@@ -69,7 +70,7 @@ class FilesSource(YummySource):
             raise ConfigError(
                 f"source '{self.name}' is a list of files, which has no place for new rows", hint="use their folder"
             )
-        return locate(self.path, context, endpoint=self.s3_endpoint_override)
+        return locate(self.path, self.settled(context))
 
     # ------------------------------------------------------------------------------ what a format supplies
 

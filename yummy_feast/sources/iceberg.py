@@ -167,19 +167,17 @@ class IcebergSource(YummySource):
         with iceberg_errors(self.location):
             from pyiceberg.catalog import load_catalog
 
-            properties = _catalog_properties(context, catalog_name)
+            properties = _catalog_properties(self.settled(context), catalog_name)
             with load_catalog(catalog_name, **properties) as catalog:
                 yield catalog, name
 
     def _static_table(self, context: SourceContext) -> Table:
         from pyiceberg.table import StaticTable
 
-        place = locate(self.path or "", context, endpoint=self.s3_endpoint_override)
+        settled = self.settled(context)
+        place = locate(self.path or "", settled)
         metadata = _newest_metadata(place)
-        options = {**context.storage_options}
-        if self.s3_endpoint_override:
-            options["endpoint"] = self.s3_endpoint_override
-        properties = {} if place.is_local else S3Settings.of(options).for_pyiceberg()
+        properties = {} if place.is_local else S3Settings.of(settled.storage_options).for_pyiceberg()
         return StaticTable.from_metadata(metadata.text, {**_PY_IO, **properties})
 
 

@@ -128,6 +128,12 @@ class S3Settings:
         return {name: value for name, value in pairs.items() if value is not None}
 
 
+def overriding(options: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """``options`` with the S3 settings among ``own`` in their place, whatever each spells them."""
+    settings = {ours: value for name, value in own.items() if (ours := _canonical(name)) is not None}
+    return {**{name: value for name, value in options.items() if _canonical(name) not in settings}, **settings}
+
+
 _DELTA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _ICEBERG_SECRETS = ("s3.access-key-id", "s3.secret-access-key", "s3.session-token")
 

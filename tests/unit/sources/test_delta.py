@@ -168,6 +168,18 @@ def test_a_table_without_statistics(table: Path, context: SourceContext) -> None
     assert len(source().scan(context).pieces(Prune("ts", 0, 1, {"id": pa.array([1])}))) == 0
 
 
+def test_files_elsewhere_are_followed(table: Path, context: SourceContext, tmp_path: Path) -> None:
+    write_deltalake(table, rows(1, 2))
+    (file,) = table.glob("*.parquet")
+    moved = file.rename(tmp_path / "a b.parquet")
+    entry = table / "_delta_log" / f"{0:020}.json"
+    text = entry.read_text()
+    for path in (f"{tmp_path}/a%20b.parquet", f"file://{tmp_path}/a%20b.parquet"):
+        entry.write_text(text.replace(file.name, path))
+        assert [row["id"] for row in ours(context)] == [1, 2]
+    assert moved.exists()
+
+
 def test_a_schema_that_grew(table: Path, context: SourceContext) -> None:
     write_deltalake(table, rows(1))
     write_deltalake(table, rows(2, more=[1.5]), mode="append", schema_mode="merge")
@@ -191,7 +203,7 @@ def test_deletion_vectors(table: Path, context: SourceContext) -> None:
     parts = rows(*range(count), part=["ab"[i % 2] for i in range(count)])
     write_deltalake(table, parts, partition_by=["part"], configuration={"delta.enableDeletionVectors": "true"})
     delete_rows(table, [[0, 3, 65_535, 65_536, count // 2 - 1], [1]])
-    expected = pa.RecordBatchReader.from_stream(DeltaTable(table).scan()).read_all().sort_by("id")
+    expected = pa.RecordBatchReader.from_stream(DeltaTable(table).scan()).read_all().select(["id"]).sort_by("id")
     assert expected.num_rows == count - 6
     scan = source().scan(context)
     assert read(scan).sort_by("id")["id"].to_pylist() == expected["id"].to_pylist()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from feast.credentials import ConnectionRef
 from pyiceberg.catalog import load_catalog
 
 from tests.contract.format_cases import read
@@ -18,6 +19,7 @@ from yummy_feast.sources.base import Prune, SourceContext, YummySource
 from yummy_feast.sources.csv import CsvSource
 from yummy_feast.sources.delta import DeltaSource
 from yummy_feast.sources.iceberg import IcebergSource
+from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet import ParquetSource
 
 SECRET = "do-not-log-me"
@@ -100,6 +102,16 @@ def test_the_old_endpoint_keyword(context: SourceContext) -> None:
     with pytest.warns(DeprecationWarning, match="storage_options"):
         old = ParquetSource(sources(context)[1].location, **keywords)
     assert read(old.scan(SourceContext(context.repo_path, options)))["id"].to_pylist() == [1]
+
+
+def test_credentials_of_a_connection_reference(context: SourceContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "other"), ("SECRET_ACCESS_KEY", "from the reference"), ("PROFILE", "unread")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    reference = ConnectionRef(provider="env", name="AWS_", params={"region": "north"})
+    source = ParquetSource("s3://bucket/x", timestamp_field="ts", connection_ref=reference)
+    settings = S3Settings.of(source.settled(context).storage_options, {})
+    assert (settings.key, settings.secret, settings.region) == ("other", "from the reference", "north")
+    assert settings.endpoint == context.storage_options["endpoint"]
 
 
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
