@@ -6,6 +6,7 @@ live observation and reads the online features of the next flights. Every step s
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -151,14 +152,20 @@ def _materialize(store: Any) -> None:
 
 def _say_next(repo: Path, seconds: float) -> None:
     here = os.path.relpath(repo)
-    print(f"\nDone in {seconds:.0f} s. Next:")
     commands = (
-        (f"cat {here}/features.py", "everything you have just used, on one page"),
-        (f"feast -c {here} feature-views list", "Feast's own commands work here"),
-        ("yummy --help", "and these are ours"),
-        (f"cd {here} && yummy store stop", "the online store keeps running until then"),
+        (f"cat {here}/features.py", "everything you have just used"),
+        (f"{_program('feast')} -c {here} feature-views list", "Feast's own commands work here"),
+        (f"{_program('yummy')} --help", "and these are ours"),
+        (f"{_program('yummy')} store stop -f {here}/feature_store.yaml", "the online store runs until then"),
     )
+    print(f"\nDone in {seconds:.0f} s. Next:")
     say(tabulate(commands, tablefmt="plain"))
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment from the shell that called us; `make demo` activates nothing."""
+    ours = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) == str(ours) else os.path.relpath(ours)
 
 
 def main() -> None:
