@@ -171,7 +171,7 @@ def test_append_adds_rows_at_the_end_of_what_was_there(case: FormatCase) -> None
     case.source().append(
         pa.table({"id": pa.array([4], pa.int32()), "ts": times(240, kind=pa.timestamp("ns"))}), case.context
     )
-    table = read(case.source().scan(case.context)).sort_by("id")
+    table = read(case.source().scan(case.context))
     assert table["id"].to_pylist() == [1, 2, 3, 4]
     assert table["name"].to_pylist() == ["name 1", "name 2", "name 3", None]
     assert [int(item.timestamp()) for item in table["ts"].to_pylist()] == [60, 120, 180, 240]

@@ -107,18 +107,20 @@ def _check_features(table: DeltaTable, place: str) -> None:
 def files_of_table(
     table: DeltaTable, root: Location, schema: pa.Schema, columns: Mapping[str, DeltaColumn]
 ) -> list[DeltaFile]:
-    """The version's data files, by name."""
+    """The version's data files, the oldest first."""
     actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
     paths = [_location(path, root) for path in actions.column("path").to_pylist()]
     deleted = _kept_rows(table) if "deletionVectors" in (table.protocol().reader_features or []) else {}
     statistics = _Statistics(actions, schema, columns)
     partitions = _partitions(actions, schema, table.metadata().partition_columns)
+    written = actions.column("modification_time").to_pylist()
     files = []
-    for row, place in enumerate(paths):
-        stored = StoredFile(place, size=None, modified=None, partition={})
+    # deltalake lists files in no fixed order. Rows are to come in the order of the commits, the same every time.
+    for row in sorted(range(len(paths)), key=lambda row: (written[row], paths[row].text)):
+        stored = StoredFile(paths[row], size=None, modified=None, partition={})
         partition = {name: values[row] for name, values in partitions.items()}
-        files.append(DeltaFile(stored, partition, statistics.of(row, partition), deleted.get(place.text)))
-    return sorted(files, key=lambda item: item.file.text)
+        files.append(DeltaFile(stored, partition, statistics.of(row, partition), deleted.get(paths[row].text)))
+    return files
 
 
 def _location(path: str, root: Location) -> Location:

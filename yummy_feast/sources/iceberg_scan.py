@@ -108,7 +108,8 @@ class IcebergScan(Scan):
             raise _equality_deletes(self.location) from error
         except FileNotFoundError as error:
             raise self._missing(first_line(error)) from error
-        return sorted(tasks, key=lambda task: task.file.file_path)
+        # Manifests are listed from the newest to the oldest; rows are to come in the order of the commits.
+        return tasks[::-1]
 
     # ------------------------------------------------------------------------------ reading
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,8 +57,8 @@ def _in_stored_unit(values: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedA
 
 
 def new_name(extension: str) -> str:
-    """A file name that nobody else takes."""
-    return f"part-{uuid.uuid4().hex}{extension}"
+    """A file name that nobody else takes and that sorts after earlier ones, so that rows stay in their order."""
+    return f"part-{time.time_ns():020}-{uuid.uuid4().hex[:8]}{extension}"
 
 
 @contextmanager
