@@ -41,7 +41,7 @@ def run(repo: Path = REPO, days: int | None = None, again: bool = False) -> dict
         training = _training_set(store, layout)
     with steps.step(f"Two models of 'leaves more than {LATE_MINUTES} minutes late', judged on later flights"):
         plain, enriched = _train(training, least_gain=_LEAST_GAIN if days is None else None)
-    with steps.step("feast materialize: the newest row of every entity goes online"):
+    with steps.step("Materialize: the newest row of every entity goes online"):
         _materialize(store)
     with steps.step("The next flights, read from the online store"):
         from feature_repo_example import board

@@ -205,3 +205,12 @@ def test_a_second_run_uses_what_is_there(demo_run: dict[str, Any], repo: Path) -
     assert (repo / "data" / "laid_out.json").read_text() == stamp
     assert again["auc"] == demo_run["auc"]
     pd.testing.assert_frame_equal(again["training"], demo_run["training"])
+
+
+@pytest.mark.slow
+def test_new_tables_leave_nothing_of_the_old_online(demo_run: dict[str, Any], repo: Path) -> None:
+    """A pushed observation is in no table laid out later, so it must not be online either."""
+    again = demo.run(repo, days=14, again=True)
+    before_the_push = pd.to_datetime(again["board"]["delays_as_of"], utc=True)
+    assert before_the_push.notna().any()
+    assert (before_the_push.isna() | (before_the_push == before_the_push.dt.floor("h"))).all()
