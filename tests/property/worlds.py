@@ -1,7 +1,7 @@
 """Small worlds for the point-in-time join: a few sources, entity rows that ask about them, and what the oracle answers.
 
-A moment lies on a grid of hours, give or take one tick of its column's unit, so that ties and rows exactly at (and just
-beside) the edge of a ttl are common instead of never seen.
+Moments lie on a grid of hours, give or take one tick of their column's unit, and entity rows aim at where the answer of
+some source row begins and ends, so that ties and times exactly at (and just beside) an edge are common, not never seen.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ ERAS = {
     9999: 253_402_300_800 - 24 * 3600,
 }
 TTLS = (
-    None,
-    timedelta(0),
-    timedelta(microseconds=1),
-    timedelta(hours=1),
     timedelta(hours=2),
+    None,
+    timedelta(hours=1),
     timedelta(hours=2, microseconds=1),
-    timedelta(days=30),
+    timedelta(microseconds=1),
+    timedelta(0),
     # Longer than the calendar.
     timedelta(days=4_000_000),
 )
@@ -45,11 +44,11 @@ KEY_TYPES = {
     "lane": (pa.int32(), pa.int64()),
     "code": (pa.binary(),),
 }
-KEY_VALUES: Mapping[str, Sequence[object]] = {
-    "user": (-1, 0, 1),
-    "shop": ("", "a", "ab"),
+KEY_VALUES: Mapping[str, tuple[object, ...]] = {
+    "user": (-1, 0),
+    "shop": ("", "a"),
     "lane": (7, 8),
-    "code": (b"", b"\x00", b"\xff\x00"),
+    "code": (b"", b"\xff\x00"),
 }
 # A source never has these: who asks for them finds nothing, also where they do not fit the source's type.
 UNKNOWN_KEYS = {"user": 2**31 - 1, "shop": "nowhere", "lane": 99, "code": b"nothing"}
@@ -129,11 +128,15 @@ class World:
                 features={self.column_of(use, feature): use.source.stored(feature) for feature in use.features},
                 event=use.source.stored("event"),
                 created=use.source.stored("created") if use.source.created else None,
-                ttl=None if use.source.ttl is None else use.source.ttl // timedelta(microseconds=1) * 1000,
+                ttl=None if use.source.ttl is None else nanoseconds(use.source.ttl),
             )
             for use in self.uses
         ]
         return oracle.point_in_time(plain(self.entity_rows), views, time=self.time, created_cutoff=self.created_cutoff)
+
+
+def nanoseconds(span: timedelta) -> int:
+    return span // timedelta(microseconds=1) * 1000
 
 
 def plain(table: pa.Table) -> list[dict[str, Any]]:
@@ -156,19 +159,35 @@ def fits(era: int, unit: str) -> bool:
     return era < 2262 or unit != "ns"
 
 
+def column(values: st.SearchStrategy[Any], rows: int, *, nulls: bool) -> st.SearchStrategy[list[Any]]:
+    """``rows`` values; with ``nulls`` one in eight is None."""
+    cell = st.integers(0, 7).flatmap(lambda dice: st.none() if dice == 7 else values) if nulls else values
+    return st.lists(cell, min_size=rows, max_size=rows)
+
+
 @st.composite
-def moments(draw: st.DrawFn, domain: Domain, era: int, rows: int, *, hours: int, nulls: bool) -> pa.Array:
-    """A timestamp column of ``rows`` moments in one unit and zone: on the grid of ``era``, rarely centuries away."""
+def moments(
+    draw: st.DrawFn, domain: Domain, era: int, rows: int, *, nulls: bool = False, targets: Sequence[int] = ()
+) -> pa.Array:
+    """A timestamp column in one unit and zone: on the grid of ``era``, rarely centuries away, often at a target."""
     unit, zone = draw(st.sampled_from([unit for unit in domain.units if fits(era, unit)])), draw(st.sampled_from(ZONES))
     eras = [era] * 20 + [other for other in ERAS if domain.far_away and fits(other, unit)]
-    moment = st.builds(
-        lambda start, hour, tick: (ERAS[start] + hour * 3600) * TICKS[unit] + tick,
-        st.sampled_from(eras),
-        st.integers(0, hours),
-        st.sampled_from((0, 0, 0, -1, 1)),
+    on_grid = st.builds(
+        lambda start, hour: (ERAS[start] + hour * 3600) * TICKS[unit], st.sampled_from(eras), st.integers(0, 4)
     )
-    values = draw(st.lists(st.none() | moment if nulls else moment, min_size=rows, max_size=rows))
-    return pa.array(values, pa.timestamp(unit, zone))
+    aimed = [target * TICKS[unit] // 10**9 for target in targets]
+    moment = st.one_of(on_grid, st.sampled_from(aimed), st.sampled_from(aimed)) if aimed else on_grid
+    moment = st.builds(lambda start, tick: start + tick, moment, st.sampled_from((0, 0, 0, -1, 1)))
+    return pa.array(draw(column(moment, rows, nulls=nulls)), pa.timestamp(unit, zone))
+
+
+def edges(source: Source, era: int) -> list[int]:
+    """Where answers begin and end, in nanoseconds: the times of the source's rows, and the same a ttl later."""
+    ttl = 0 if source.ttl is None else nanoseconds(source.ttl)
+    names = [source.stored(name) for name in ("event", *(["created"] if source.created else []))]
+    times = {row[name] for row in plain(source.table.select(names)) for name in names if row[name] is not None}
+    near = {time + late for time in times for late in (0, ttl)}
+    return sorted(time for time in near if abs(time - ERAS[era] * 10**9) < 2 * 10**9 * 86_400)
 
 
 @st.composite
@@ -176,25 +195,25 @@ def key_column(draw: st.DrawFn, domain: Domain, name: str, rows: int, *, nulls: 
     """A join key of ``rows`` values from a small set; ``unknown`` adds one that no source has."""
     kind = draw(st.sampled_from([kind for kind in KEY_TYPES[name] if str(kind) in domain.key_types]))
     strange = [UNKNOWN_KEYS[name], *([TOO_WIDE] if kind == pa.int64() else [])] if unknown else []
-    values = st.sampled_from((*KEY_VALUES[name], *strange))
-    return pa.array(draw(st.lists(st.none() | values if nulls else values, min_size=rows, max_size=rows)), kind)
+    values = st.sampled_from((*(KEY_VALUES[name] * 4), *strange))
+    return pa.array(draw(column(values, rows, nulls=nulls)), kind)
 
 
 def value_column(values: st.SearchStrategy[object], kind: pa.DataType, rows: int) -> st.SearchStrategy[pa.Array]:
-    return st.lists(st.none() | values, min_size=rows, max_size=rows).map(lambda column: pa.array(column, kind))
+    return column(values, rows, nulls=True).map(lambda column: pa.array(column, kind))
 
 
 @st.composite
 def sources(draw: st.DrawFn, domain: Domain, era: int, name: str) -> Source:
-    rows = draw(st.integers(0, 14))
-    keys = tuple(
-        draw(st.lists(st.sampled_from(domain.keys), unique=True, min_size=not domain.keyless_views, max_size=3))
-    )
+    rows = draw(st.sampled_from((3, 8, 12, 20, 1, 0)))
+    keys = tuple(draw(st.permutations(domain.keys)))[
+        : draw(st.sampled_from((1, 2, 1, 3, 0) if domain.keyless_views else (1, 2, 1, 3)))
+    ]
     created = draw(st.booleans())
     columns = {key: draw(key_column(domain, key, rows, nulls=True, unknown=False)) for key in keys}
-    columns["event"] = draw(moments(domain, era, rows, hours=4, nulls=True))
+    columns["event"] = draw(moments(domain, era, rows, nulls=True))
     if created:
-        columns["created"] = draw(moments(domain, era, rows, hours=3, nulls=True))
+        columns["created"] = draw(moments(domain, era, rows, nulls=True))
     # The number of the row tells which row won; the other two show that its nulls stay.
     columns[f"{name}_row"] = pa.array(range(rows), pa.int64())
     columns[f"{name}_level"] = draw(value_column(st.sampled_from((0.5, -0.0, math.nan)), pa.float64(), rows))
@@ -244,13 +263,13 @@ def worlds(draw: st.DrawFn, domain: Domain = Domain()) -> World:
     full_names = draw(st.booleans())
     if full_names and draw(st.booleans()):
         used.append(draw(uses(domain, found[0], "twin")))
-    rows = draw(st.integers(domain.min_entity_rows, 12))
+    rows = draw(st.sampled_from([count for count in (3, 8, 12, 16, 1, 0) if count >= domain.min_entity_rows]))
     time = draw(st.sampled_from(("event_timestamp", "asked_at"))) if domain.renamed_time else "event_timestamp"
     columns = {"entity_row": pa.array(range(rows), pa.int64())}
     for name in sorted({column for use in used for column in use.key_columns.values()}):
         key = name.removeprefix("other_")
         columns[name] = draw(key_column(domain, key, rows, nulls=domain.nulls_in_entity_keys, unknown=True))
-    columns[time] = draw(moments(domain, era, rows, hours=5, nulls=False))
+    columns[time] = draw(moments(domain, era, rows, targets=[time for source in found for time in edges(source, era)]))
     columns["weight"] = draw(value_column(st.sampled_from((0.25, 3.0)), pa.float32(), rows))
     table = pa.table(columns)
     if rows and draw(st.booleans()):
