@@ -7,6 +7,7 @@ Delta transaction log protocol (column mapping, deletion vectors, reader feature
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,7 @@ def files_of_table(
     """The version's data files, the oldest first."""
     actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
     paths = [_location(path, root) for path in actions.column("path").to_pylist()]
-    deleted = _kept_rows(table) if "deletionVectors" in (table.protocol().reader_features or []) else {}
+    deleted = _kept_rows(table, paths) if "deletionVectors" in (table.protocol().reader_features or []) else {}
     statistics = _Statistics(actions, schema, columns)
     partitions = _partitions(actions, schema, table.metadata().partition_columns)
     written = actions.column("modification_time").to_pylist()
@@ -119,7 +120,7 @@ def files_of_table(
     for row in sorted(range(len(paths)), key=lambda row: (written[row], paths[row].text)):
         stored = StoredFile(paths[row], size=None, modified=None, partition={})
         partition = {name: values[row] for name, values in partitions.items()}
-        files.append(DeltaFile(stored, partition, statistics.of(row, partition), deleted.get(paths[row].text)))
+        files.append(DeltaFile(stored, partition, statistics.of(row, partition), deleted.get(_real(paths[row].text))))
     return files
 
 
@@ -132,13 +133,27 @@ def _location(path: str, root: Location) -> Location:
     return root.at(decoded if decoded.startswith("/") else f"{root.path}/{decoded}")
 
 
-def _kept_rows(table: DeltaTable) -> dict[str, npt.NDArray[np.bool_]]:
-    """For each file with a deletion vector, by its path as text: which rows still exist."""
+def _kept_rows(table: DeltaTable, paths: list[Location]) -> dict[str, npt.NDArray[np.bool_]]:
+    """For each file with a deletion vector, by its path: which rows still exist.
+
+    UnsupportedTableError for a vector of none of the files: ignored, it would bring deleted rows back.
+    """
     kept = {}
+    files = {_real(place.text) for place in paths}
     for batch in pa.RecordBatchReader.from_stream(table.deletion_vectors()):
-        for path, mask in zip(batch.column("filepath").to_pylist(), batch.column("selection_vector"), strict=True):
-            kept[unquote(path).removeprefix("file://")] = mask.values.to_numpy(zero_copy_only=False)
+        for uri, mask in zip(batch.column("filepath").to_pylist(), batch.column("selection_vector"), strict=True):
+            path = _real(unquote(uri).removeprefix("file://"))
+            if path not in files:
+                raise UnsupportedTableError(
+                    f"{uri} has a deletion vector, but is not in the log", hint="repair the log"
+                )
+            kept[path] = mask.values.to_numpy(zero_copy_only=False)
     return kept
+
+
+def _real(path: str) -> str:
+    """A local path without links on the way, as deltalake may have followed them."""
+    return path if "://" in path else os.path.realpath(path)
 
 
 def _partitions(actions: pa.Table, schema: pa.Schema, names: list[str]) -> dict[str, pa.Array]:

@@ -212,6 +212,24 @@ def test_deletion_vectors(table: Path, context: SourceContext) -> None:
     assert read(source(version=0).scan(context), ["id"]).num_rows == count
 
 
+def test_deletion_vectors_behind_a_link(table: Path, context: SourceContext, tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "real", rows(1, 2, 3), configuration={"delta.enableDeletionVectors": "true"})
+    delete_rows(tmp_path / "real", [[1]])
+    table.symlink_to(tmp_path / "real")
+    assert [row["id"] for row in ours(context)] == [1, 3]
+
+
+def test_a_deletion_vector_that_cannot_be_placed_is_an_error(
+    table: Path, context: SourceContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_deltalake(table, rows(1, 2, 3), configuration={"delta.enableDeletionVectors": "true"})
+    delete_rows(table, [[1]])
+    stray = pa.table({"filepath": ["file:///elsewhere.parquet"], "selection_vector": [[True, False]]})
+    monkeypatch.setattr(DeltaTable, "deletion_vectors", lambda _: stray)
+    with pytest.raises(UnsupportedTableError, match=r"elsewhere\.parquet has a deletion vector"):
+        source().scan(context)
+
+
 MAPPED = {
     "id": ("col-1", "long", pa.int64()),
     "ts": ("col-2", "timestamp", UTC),
