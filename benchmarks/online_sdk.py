@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for result in results
         ]
         print(table(["entities x features", "Feast's Redis store", "this store", "times faster"], lines))
-        print(*missed, sep="\n", end="")
+        for line in missed:
+            print(line)
     return 1 if missed else 0
 
 
