@@ -22,13 +22,12 @@ import pyarrow.compute as pc
 
 from yummy_feast.errors import ValueTypeError
 from yummy_feast.online.arrow_numbers import fixed, is_text, mask, plain
+from yummy_feast.online.nested import NULL_INSIDE, value_maker
 from yummy_feast.values import BY_NAME, NULL_TIMESTAMP, Encoding, Kind, is_list
 
 # What uuid.UUID and decimal.Decimal accept without thinking; other texts are asked of Python one by one.
 _PLAIN_UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _PLAIN_DECIMAL = r"^[+-]?[0-9]+(\.[0-9]+)?$"
-
-_NULL_INSIDE = "a null inside a list, which Feast cannot hold for this type"
 
 
 def pieces(kind: Kind, array: pa.Array) -> pa.Array:
@@ -145,7 +144,7 @@ def _without_nulls(element: Kind, flat: pa.Array) -> npt.NDArray[Any]:
     elif element.name == "UNIX_TIMESTAMP":
         values[nulls] = NULL_TIMESTAMP
     else:
-        raise ValueTypeError(_NULL_INSIDE)
+        raise ValueTypeError(NULL_INSIDE)
     return values
 
 
@@ -169,7 +168,7 @@ def _packed(kind: Kind, array: pa.Array) -> list[bytes | None]:
     items = pieces(element, flat) if element.name == "BYTES" else _texts(element.name, flat)
     if items.null_count:
         if element.name not in ("STRING", "BYTES"):
-            raise ValueTypeError(_NULL_INSIDE)
+            raise ValueTypeError(NULL_INSIDE)
         items = items.fill_null(b"" if element.name == "BYTES" else "")
     values = items.to_pylist()
     encode = msgspec.msgpack.Encoder().encode
@@ -195,7 +194,11 @@ def _serialized(kind: Kind, array: pa.Array) -> list[bytes | None]:
 
     values = _python_values(array)
     present = [value for value in values if value is not None]
-    messages = iter(python_values_to_proto_values(present, ValueType(kind.number)) if present else [])
+    make = value_maker(kind, array.type)
+    if make is not None:
+        messages = iter([make(value) for value in present])
+    else:
+        messages = iter(python_values_to_proto_values(present, ValueType(kind.number)) if present else [])
     return [None if value is None else next(messages).SerializeToString(deterministic=True) for value in values]
 
 

@@ -75,7 +75,7 @@ AS_FEAST: list[tuple[str, pa.Array]] = [
     ("JSON_LIST", pa.array([['{"a": 1}'], []])),
     ("STRUCT", pa.array([{"a": 1, "b": "x"}, None])),
     ("STRUCT_LIST", pa.array([[{"a": 1}], []])),
-    ("VALUE_LIST", pa.array([[[1, 2], []], None])),
+    ("VALUE_LIST", pa.array([[[1, 2], [3]], None])),
     ("MAP", pa.array(['{"a": 1}', None])),
 ]
 
