@@ -186,6 +186,13 @@ def test_sql_reads_only_the_sources_it_names(kit: Kit) -> None:
     assert (used.scans, unused.scans) == (1, 0)
 
 
+@pytest.mark.parametrize("name", ["local.flights.rows", "flights.rows"])
+def test_sql_names_an_iceberg_table_as_its_source_is_called(kit: Kit, name: str) -> None:
+    sources = {name: kit.source(rows_of(k=[1, 2])), "rows": kit.source(rows_of(k=[3]))}
+    assert kit.engine.query(f"SELECT k FROM {name} ORDER BY k", sources).to_pydict() == {"k": [1, 2]}
+    assert kit.engine.query(f'SELECT k FROM "{name}" JOIN rows USING (k)', sources).num_rows == 0
+
+
 def test_sql_without_a_source(kit: Kit) -> None:
     found = kit.engine.query(
         "WITH days AS (SELECT 1 AS k) SELECT k, TIMESTAMP '2026-01-01' AS event_timestamp FROM days", {}

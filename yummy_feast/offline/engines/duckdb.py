@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,22 +61,27 @@ class DuckDBEngine(Engine):
         known = {name.lower(): source for name, source in sources.items()} | dict(sources)
         with self._connect() as connection:
             try:
-                for name in _tables_of(connection, sql):
+                for parts in _tables_of(connection, sql):
+                    name = ".".join(parts)
                     source = known.get(name) or known.get(name.lower())
                     if source is not None:
-                        self._register(connection, name, source)
+                        self._register(connection, parts, source)
                 return connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 hint = f"sources: {', '.join(sorted(sources))}" if sources else "no sources are registered"
                 raise EntityRowsError(f"the entity rows' SQL failed: {first_line(error)}", hint=hint) from error
 
-    def _register(self, connection: duckdb.DuckDBPyConnection, name: str, source: YummySource) -> None:
+    def _register(self, connection: duckdb.DuckDBPyConnection, parts: tuple[str, ...], source: YummySource) -> None:
+        *spaces, _ = parts
+        if len(spaces) == 2:
+            connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {_quoted(spaces[:1])}")
+        if spaces:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(spaces)}")
         scan = source.scan(self.settings.context)
         names = scan.schema.names
         batches = (batch for piece in scan.pieces() for batch in piece.read(names))
-        quoted = '"' + name.replace('"', '""') + '"'
         with _streamed(connection, _STREAM, scan.schema, batches):
-            connection.execute(f"CREATE TEMP TABLE {quoted} AS FROM {_STREAM}")
+            connection.execute(f"CREATE TABLE {_quoted(parts)} AS FROM {_STREAM}")
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         settings = self.settings
@@ -183,23 +188,28 @@ class DuckDBEngine(Engine):
             yield from batches
 
 
-def _tables_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """Names of the tables that one SELECT reads, as written, each once; a parser's answer, so none of them need exist
-    yet (DuckDB's get_table_names fails on JOIN ... USING then).
+def _quoted(parts: Sequence[str]) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def _tables_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, ...]]:
+    """Names of the tables that one SELECT reads, as written and split at their dots, each once; a parser's answer, so
+    none of them need exist yet (DuckDB's get_table_names fails on JOIN ... USING then).
     """
     statements = connection.extract_statements(sql)
     if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
         ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
         tree = json.loads(text)
         if not tree["error"]:
-            return list({name.lower(): name for name in _table_names(tree)}.values())
+            return list({".".join(parts).lower(): parts for parts in _table_names(tree)}.values())
     raise EntityRowsError("entity rows as SQL must be one SELECT statement", hint=f"got: {' '.join(sql.split())[:80]}")
 
 
-def _table_names(node: Any) -> Iterator[str]:
+def _table_names(node: Any) -> Iterator[tuple[str, ...]]:
     if isinstance(node, dict):
         if node.get("type") == "BASE_TABLE":
-            yield str(node["table_name"])
+            parts = (node.get("catalog_name"), node.get("schema_name"), node["table_name"])
+            yield tuple(str(part) for part in parts if part)
         node = list(node.values())
     if isinstance(node, list):
         for item in node:
