@@ -18,6 +18,7 @@ from yummy_feast.offline.engines.base import Engine
 from yummy_feast.offline.entity_rows import EntityRows, distinct, drop_null_rows
 from yummy_feast.offline.plan import EVENT_TIMESTAMP, ReadPlan, RetrievalPlan, ViewPlan
 from yummy_feast.offline.times import utc
+from yummy_feast.sources.files import first_line
 
 
 def every_entity(
@@ -36,11 +37,17 @@ def every_entity(
         raise EntityRowsError(
             f"no feature view has all the join keys, so its entities cannot be listed ({sets})", hint="pass entity rows"
         )
-    found = distinct([_entities(engine, view, keys, start, end, timed=as_of is None) for view in whole])
+    try:
+        found = distinct([_entities(engine, view, keys, start, end, timed=as_of is None) for view in whole])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        names = ", ".join(view.name for view in whole)
+        raise EntityRowsError(
+            f"the entities of {names} cannot be listed together: {first_line(error)}", hint="pass entity rows"
+        ) from error
     if as_of is not None:
         # Without join keys there is one entity: the empty one.
         count = len(found) if keys else 1
-        moment = pa.array([as_of] * count, pa.timestamp("us", "UTC"))
+        moment = pa.repeat(pa.scalar(as_of, pa.timestamp("us", "UTC")), count)
         found = found.append_column(EVENT_TIMESTAMP, moment) if keys else pa.table({EVENT_TIMESTAMP: moment})
     else:
         found = found.sort_by(EVENT_TIMESTAMP)
