@@ -20,7 +20,8 @@ def latest(kit: Kit, *args: Any, **options: Any) -> list[dict[str, Any]]:
     """Rows without their times, by v."""
     table = kit.engine.latest(read(*args, **options)).read_all()
     table.validate(full=True)
-    return table.drop_columns(["t"]).to_pylist()
+    rows: list[dict[str, Any]] = table.drop_columns(["t"]).to_pylist()
+    return rows
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -128,8 +129,8 @@ def test_between_keeps_the_order_of_the_source(kit: Kit, threads: int) -> None:
 def test_between_takes_both_ends_and_open_ends(kit: Kit) -> None:
     source = kit.source(rows_of(k=[1] * 4, t=[1, 2, 3, None], v=[1, 2, 3, 4]))
 
-    def found(**ends: int) -> list[int]:
-        return kit.engine.between(read(source, "v", **ends)).read_all()["v"].to_pylist()
+    def found(start: int | None = None, end: int | None = None) -> Any:
+        return kit.engine.between(read(source, "v", start=start, end=end)).read_all()["v"].to_pylist()
 
     assert found(start=2, end=2) == [2]
     assert found(start=2) == [2, 3]

@@ -146,6 +146,7 @@ def test_the_newest_rows_are_feasts(stores: tuple[FeatureStore, FeatureStore]) -
     frames = []
     for store in stores:
         source = store.get_feature_view("v2").batch_source
+        assert source is not None
         job = store._get_provider().offline_store.pull_latest_from_table_or_query(
             config=store.config,
             data_source=source,

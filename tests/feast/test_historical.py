@@ -22,6 +22,7 @@ from tests.property import oracle
 from tests.property.worlds import plain, without_full_ties
 from yummy_feast import select_all
 from yummy_feast.errors import EntityRowsError, NameCollisionError
+from yummy_feast.offline.job import YummyRetrievalJob
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -324,6 +325,7 @@ def test_a_missing_join_key_is_named_with_its_nearest(world: FeatureStore) -> No
 
 def test_explain_prints_the_plan(world: FeatureStore, capsys: pytest.CaptureFixture[str]) -> None:
     job = world.get_historical_features(questions(), [*refs("parquet"), "delta:rate"], full_feature_names=True)
+    assert isinstance(job, YummyRetrievalJob)
     job.explain()
     text = capsys.readouterr().out
     rows = expected("parquet")
