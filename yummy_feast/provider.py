@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class YummyProvider(PassthroughProvider):
     """Feast's provider with our materialization between our stores.
 
-    Views that Feast's compute engine must transform first, and stores that are not ours, go Feast's own way.
+    Views that Feast's compute engine must transform first, a `batch_engine` other than Feast's local one, and stores
+    that are not ours, go Feast's own way.
     """
 
     def materialize_single_feature_view(
@@ -36,19 +37,28 @@ class YummyProvider(PassthroughProvider):
         tqdm_builder: Callable[[int], tqdm[Any]],
         disable_event_timestamp: bool = False,
     ) -> None:
-        """Copy the newest row per key of the range into the online store.
+        """Copy the newest row per key of the range, both ends included, into the online store.
 
-        disable_event_timestamp: the whole history up to now, as in Feast's ``materialize``.
+        disable_event_timestamp: everything there is, up to now, whatever the range. Feast promises it, but its engines
+        do not look at the flag.
         """
         from feast.on_demand_feature_view import OnDemandFeatureView
 
+        if disable_event_timestamp:
+            start_date, end_date = BEGINNING, datetime.now(UTC)
         offline, online = self.offline_store, self.online_store
-        ours = isinstance(offline, YummyOfflineStore) and isinstance(online, YummyOnlineStore)
+        ours = isinstance(offline, YummyOfflineStore) and isinstance(online, YummyOnlineStore) and self._is_local()
         if isinstance(feature_view, OnDemandFeatureView) or not ours or not is_plain(feature_view):
             super().materialize_single_feature_view(
                 config, feature_view, start_date, end_date, registry, project, tqdm_builder, disable_event_timestamp
             )
-            return
-        if disable_event_timestamp:
-            start_date, end_date = BEGINNING, datetime.now(UTC)
-        materialize(config, feature_view, start_date, end_date, offline, online, tqdm_builder)
+        elif feature_view.online:
+            materialize(config, feature_view, start_date, end_date, offline, online, tqdm_builder)
+        # else: a plain view that is only to be kept offline. Its rows are where they belong already; Feast's engine
+        # would append them to the source they came from, once more with every run.
+
+    def _is_local(self) -> bool:
+        """Whether rows are to be moved by this process, and not by a Spark or Ray cluster."""
+        from feast.infra.compute_engines.local.compute import LocalComputeEngine
+
+        return isinstance(self.batch_engine, LocalComputeEngine)

@@ -17,20 +17,32 @@ from yummy_feast.sources.base import YummySource
 OURS = "yummy_feast.YummyOfflineStore"
 
 
-def feature_store(folder: Path, offline: str = OURS, **settings: Any) -> FeatureStore:
-    """A store of the project ``lab`` in ``folder``: a registry file, no online store."""
+def feature_store(
+    folder: Path,
+    offline: str = OURS,
+    *,
+    online: dict[str, Any] | None = None,
+    project: str = "lab",
+    top: dict[str, Any] | None = None,
+    **settings: Any,
+) -> FeatureStore:
+    """A store in ``folder``: a registry file, no online store unless given. top: more keys of feature_store.yaml."""
     ours = {"catalogs": {"local": iceberg_keys(folder)}} if offline == OURS else {}
-    return FeatureStore(
-        config=RepoConfig(
-            project="lab",
-            provider="yummy_feast.YummyProvider" if offline == OURS else "local",
-            registry=str(folder / "registry.db"),
-            offline_store={"type": offline, **ours, **settings},
-            online_store=None,
-            entity_key_serialization_version=3,
-            repo_path=folder,
-        )
-    )
+    keys = {
+        "project": project,
+        "provider": "yummy_feast.YummyProvider" if offline == OURS else "local",
+        "registry": str(folder / "registry.db"),
+        "offline_store": {"type": offline, **ours, **settings},
+        "online_store": online,
+        "entity_key_serialization_version": 3,
+        "repo_path": folder,
+    }
+    return FeatureStore(config=RepoConfig(**{**keys, **(top or {})}))
+
+
+def at_socket(path: str, **settings: Any) -> dict[str, Any]:
+    """Our online store on the server at this socket."""
+    return {"type": "yummy_feast.YummyOnlineStore", "connection_string": f"unix://{path}", **settings}
 
 
 def iceberg_keys(folder: Path) -> dict[str, str]:
