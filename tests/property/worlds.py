@@ -65,7 +65,8 @@ class Domain:
     keyless_views: bool = True
     partial_key_maps: bool = True
     many_files: bool = True
-    created_cutoff: bool = True
+    created: tuple[bool, ...] = (False, True)
+    created_cutoff: tuple[bool, ...] = (False, True)
     min_entity_rows: int = 0
     forms: tuple[str, ...] = ("pandas", "arrow", "path")
     renamed_time: bool = True
@@ -206,10 +207,9 @@ def value_column(values: st.SearchStrategy[object], kind: pa.DataType, rows: int
 @st.composite
 def sources(draw: st.DrawFn, domain: Domain, era: int, name: str) -> Source:
     rows = draw(st.sampled_from((3, 8, 12, 20, 1, 0)))
-    keys = tuple(draw(st.permutations(domain.keys)))[
-        : draw(st.sampled_from((1, 2, 1, 3, 0) if domain.keyless_views else (1, 2, 1, 3)))
-    ]
-    created = draw(st.booleans())
+    count = draw(st.sampled_from((1, 2, 1, 3, 0) if domain.keyless_views else (1, 2, 1, 3)))
+    keys = tuple(draw(st.permutations(domain.keys))[:count])
+    created = draw(st.sampled_from(domain.created))
     columns = {key: draw(key_column(domain, key, rows, nulls=True, unknown=False)) for key in keys}
     columns["event"] = draw(moments(domain, era, rows, nulls=True))
     if created:
@@ -279,7 +279,7 @@ def worlds(draw: st.DrawFn, domain: Domain = Domain()) -> World:
         entity_rows=table,
         time=time,
         uses=tuple(used),
-        created_cutoff=domain.created_cutoff and draw(st.booleans()),
+        created_cutoff=draw(st.sampled_from(domain.created_cutoff)),
         full_names=full_names,
         form=draw(st.sampled_from(domain.forms)),
     )
