@@ -128,3 +128,18 @@ def test_buffers_with_offsets_and_bits_inside_bytes() -> None:
     picked: Any = np.array([2, 0, 14, -1, 2], np.int64)
     found = pa.table(gather([Piece(longer, 4)], longer.schema, longer.column_names, picked, 1))
     assert found.to_pydict() == longer.take(pa.array([2, 0, 14, None, 2])).to_pydict()
+
+
+def test_columns_are_gathered_in_groups_that_fit_a_quarter_of_the_limit() -> None:
+    schema = pa.schema(
+        [("a", pa.int64()), ("b", pa.float32()), ("c", pa.string()), ("d", pa.bool_()), ("e", pa.int8())]
+    )
+    names = ["a", "b", "a", "c", "d", "e"]
+    assert module.groups(names, schema, 1000, None) == [["a", "b", "c", "d", "e"]]
+    assert module.groups(names, schema, 1000, 10**9) == [["a", "b", "c", "d", "e"]]
+    # 9 + 5 bytes a row; 64 for text; 1 and 2 for the rest.
+    assert module.groups(names, schema, 1000, 4 * 14_000) == [["a", "b"], ["c"], ["d", "e"]]
+    assert module.groups(names, schema, 1000, 4 * 67_000) == [["a", "b"], ["c", "d", "e"]]
+    assert module.groups(names, schema, 1000, 0) == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert module.groups(names, schema, 0, 0) == [["a", "b", "c", "d", "e"]]
+    assert module.groups([], schema, 10, 0) == [[]]

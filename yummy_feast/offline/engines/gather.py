@@ -22,7 +22,25 @@ from yummy_feast.sources.base import Piece
 MOST = 1 << 30
 """Of bytes and elements in one array of the answer. Beyond 2**31 text is an error to Arrow, and lists wrap silently."""
 
+GUESS = 64
+"""Bytes a value of text, bytes, lists and the like may take; nobody knows before they are read."""
+
 Bools = npt.NDArray[np.bool_]
+
+
+def groups(columns: Sequence[str], schema: pa.Schema, rows: int, memory_limit: int | None) -> list[list[str]]:
+    """Columns that are gathered together, each once: all of them, or as many as fill a quarter of the memory limit."""
+    out: list[list[str]] = [[]]
+    held = 0
+    for name in dict.fromkeys(columns):
+        kind = schema.field(name).type
+        size = rows * (kind.bit_width // 8 + 1 if pa.types.is_primitive(kind) else GUESS)
+        if memory_limit is not None and out[-1] and held + size > memory_limit // 4:
+            out.append([])
+            held = 0
+        out[-1].append(name)
+        held += size
+    return out
 
 
 def gather(
@@ -123,7 +141,9 @@ def _placed(parts: list[pa.Array], number: Int64s) -> Iterator[pa.Array]:
     room = np.concatenate([_room(part) for part in parts])
     total = np.cumsum(np.where(number >= 0, room[number], 0))
     if total[-1] <= MOST:
-        yield pc.take(pa.concat_arrays(parts), pa.array(number, mask=number < 0))
+        whole = pa.concat_arrays(parts)
+        parts.clear()
+        yield pc.take(whole, pa.array(number, mask=number < 0))
         return
     cuts = np.searchsorted(total, np.arange(MOST, total[-1], MOST))
     for start, stop in pairwise([0, *np.unique(cuts[cuts > 0]).tolist(), len(number)]):

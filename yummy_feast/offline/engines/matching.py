@@ -14,7 +14,7 @@ from yummy_feast.errors import ColumnNotFoundError, nearest
 from yummy_feast.offline.conform import conform
 from yummy_feast.offline.engines.base import EngineSettings, Explanation, ViewReport
 from yummy_feast.offline.engines.codes import KeyCodes, canonical, common_family
-from yummy_feast.offline.engines.gather import gather
+from yummy_feast.offline.engines.gather import gather, groups
 from yummy_feast.offline.engines.passes import PIECE_BITS, each
 from yummy_feast.offline.engines.slots import Slots
 from yummy_feast.offline.engines.spill import Spill
@@ -77,20 +77,19 @@ class EmbeddedAnswer:
         columns: dict[str, pa.ChunkedArray] = {}
         spill = Spill(self._settings.memory_limit, self._settings.scratch)
         for view, match in zip(self._plan.views, self._matches, strict=True):
-            values = gather(
-                match.pieces,
-                match.scan.schema,
-                [feature.source for feature in view.features],
-                match.addresses,
-                self._settings.threads,
-            )
-            block = {
-                feature.output: conform(
-                    values[feature.source], feature.declared, name=feature.source, location=match.scan.location
-                )
-                for feature in view.features
-            }
-            columns |= spill.keep(block)
+            wanted = [feature.source for feature in view.features]
+            for names in groups(wanted, match.scan.schema, len(self._rows), self._settings.memory_limit):
+                values = gather(match.pieces, match.scan.schema, names, match.addresses, self._settings.threads)
+                block = {
+                    feature.output: conform(
+                        values[feature.source], feature.declared, name=feature.source, location=match.scan.location
+                    )
+                    for feature in view.features
+                    if feature.source in values
+                }
+                columns |= spill.keep(block)
+                # Or this group would stay in memory until the next one is there.
+                del values, block
         return pa.table({name: columns[name] for name in self._plan.outputs})
 
     def explanation(self) -> Explanation:
