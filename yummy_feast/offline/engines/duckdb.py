@@ -7,6 +7,7 @@ run time). DuckDB sees join keys, times and row addresses only; feature columns 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
     from yummy_feast.sources.base import YummySource
+
+logger = logging.getLogger(__name__)
 
 _ADDRESS = "address"
 _STREAM = "yummy_stream"
@@ -108,6 +111,8 @@ class DuckDBEngine(Engine):
                 raise ColumnNotFoundError(
                     f"{scan.location} has no column '{name}'", hint=nearest(name, scan.schema.names)
                 )
+        for name in filter(None, (read.time, read.created)):
+            unit_of(name, scan.schema.field(name).type, scan.location)
         return scan, scan.pieces(Prune(read.time, read.start, read.end))
 
     def _newest(self, read: ReadPlan, scan: Scan, pieces: list[Piece]) -> Int64s:
@@ -119,10 +124,11 @@ class DuckDBEngine(Engine):
         by = f"GROUP BY {', '.join(keys)}" if keys else ""
         # The struct compares field by field: newest event, then newest created, then last in the source.
         sql = f"SELECT max({{'t': t, 'c': c, 'a': {_ADDRESS}}}).a AS a FROM {_STREAM} {by}"  # noqa: S608 - names of our own making
+        keyless: list[int] = []
         try:
             with (
                 self._connect() as connection,
-                _streamed(connection, _STREAM, schema, self._keyed(read, pieces, kinds, schema)),
+                _streamed(connection, _STREAM, schema, self._keyed(read, pieces, kinds, schema, keyless)),
             ):
                 found = connection.sql(sql).to_arrow_table().column("a").drop_null().to_numpy()
         except duckdb.Error as error:
@@ -130,11 +136,14 @@ class DuckDBEngine(Engine):
                 f"the newest rows of {scan.location} cannot be picked: {first_line(error)}",
                 hint="raise offline_store.memory_limit, or make room in offline_store.temp_directory",
             ) from error
+        if any(keyless):
+            logger.warning("%s: left out %d rows whose join key is null", scan.location, sum(keyless))
         return np.sort(found)
 
     def _keyed(
-        self, read: ReadPlan, pieces: list[Piece], kinds: list[str], schema: pa.Schema
+        self, read: ReadPlan, pieces: list[Piece], kinds: list[str], schema: pa.Schema, keyless: list[int]
     ) -> Iterator[pa.RecordBatch]:
+        """Keys, times and address of each row of the range; how many had no key goes to ``keyless``."""
         names = list(dict.fromkeys([*read.join_keys, read.time, *([read.created] if read.created else [])]))
 
         def keyed(number: int) -> list[pa.RecordBatch]:
@@ -144,9 +153,11 @@ class DuckDBEngine(Engine):
                 times = instants(batch.column(read.time))
                 created = instants(batch.column(read.created)) if read.created else np.zeros(len(times), np.int64)
                 wanted = _inside(read, batch) & (times != MISSING)
+                in_range = int(wanted.sum())
                 for key in keys:
                     if key.null_count:
                         wanted &= key.is_valid().to_numpy(zero_copy_only=False)
+                keyless.append(in_range - int(wanted.sum()))
                 address = np.arange(offset, offset + batch.num_rows, dtype=np.int64) + (number << PIECE_BITS)
                 offset += batch.num_rows
                 rows = pa.record_batch([*keys, pa.array(times), pa.array(created), pa.array(address)], schema=schema)
