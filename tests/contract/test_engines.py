@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from tests.contract.engine_kit import HOUR, Kit, asked, micros, rows_of, view
+from tests.contract.engine_kit import HOUR, Kit, asked, micros, read, rows_of, view
 from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError
 
 # ------------------------------------------------------------------------------------- which row wins
@@ -295,5 +295,9 @@ def test_a_time_column_that_holds_no_times_is_named(kit: Kit, column: str) -> No
     table = rows_of(k=[1], t=[1], made=[1], v=[1])
     place = table.column_names.index(column)
     source = kit.source(table.set_column(place, column, [["2026-01-01"]]))
-    with pytest.raises(ColumnTypeError, match=f"'{column}' holds string"):
+    place = "memory" if kit.stored_in == "memory" else r".*\.parquet"
+    with pytest.raises(ColumnTypeError, match=f"'{column}' of {place} holds string, not timestamps"):
         kit.ask(asked([1], [1]), view(source, created="made"))
+    for what in (kit.engine.latest, kit.engine.between):
+        with pytest.raises(ColumnTypeError, match=f"'{column}' of {place} holds string, not timestamps"):
+            what(read(source, "v", created="made")).read_all()

@@ -30,7 +30,12 @@ def select_all(timestamp: datetime) -> SelectAll:
     """Entity rows that stand for every entity of the views asked for, as of ``timestamp`` (no zone means UTC).
 
     For ``get_historical_features(entity_df=select_all(moment), ...)``.
+
+    Raises:
+        EntityRowsError: no datetime.
     """
+    if not isinstance(timestamp, datetime):
+        raise EntityRowsError(f"select_all({timestamp!r}): not a moment", hint="pass a datetime")
     return SelectAll(timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC))
 
 
@@ -180,6 +185,10 @@ def _parse_objects(column: Any) -> Any:
 
 
 def _moment(value: int, unit: str) -> datetime:
+    """Python's calendar ends: before the year 1 and after 9999 it is the last moment it knows."""
     per = PER_SECOND[unit]
     seconds, rest = divmod(value, per)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1_000_000 // per)
+    try:
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1_000_000 // per)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=UTC) if value > 0 else datetime.min.replace(tzinfo=UTC)

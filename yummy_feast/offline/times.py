@@ -27,8 +27,8 @@ MISSING = MIN
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-def unit_of(column: str, kind: pa.DataType) -> str:
-    """The unit (s, ms, us, ns) in which a column of this type is compared.
+def unit_of(column: str, kind: pa.DataType, place: str = "") -> str:
+    """The unit (s, ms, us, ns) in which a column of this type is compared. place: where the column is, for the error.
 
     Raises:
         ColumnTypeError: the column holds no times.
@@ -40,7 +40,7 @@ def unit_of(column: str, kind: pa.DataType) -> str:
     if pa.types.is_date64(kind):
         return "ms"
     raise ColumnTypeError(
-        f"column '{column}' holds {kind}, not timestamps",
+        f"column '{column}'{place and f' of {place}'} holds {kind}, not timestamps",
         hint="name a timestamp column in timestamp_field, or store the column as one",
     )
 

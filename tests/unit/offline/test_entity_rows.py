@@ -197,6 +197,17 @@ def test_select_all_is_utc_unless_it_says_otherwise() -> None:
     assert select_all(NOON.astimezone(tokyo)).timestamp == NOON
 
 
+def test_select_all_wants_a_moment() -> None:
+    for odd in ("2026-01-01", date(2026, 1, 1), None):
+        with pytest.raises(EntityRowsError, match=r"not a moment \(pass a datetime\)"):
+            select_all(odd)  # type: ignore[arg-type]
+
+
+def test_times_beyond_the_calendar_still_have_a_span() -> None:
+    rows = EntityRows.of_arrow(pa.table({"event_timestamp": pa.array([2**50, -(2**50)], pa.timestamp("s"))}))
+    assert rows.span() == (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
 def test_distinct_rows_in_order_of_appearance() -> None:
     one = pa.table({"k": [2, 1, 2], "t": pa.array([1, 1, 1], pa.timestamp("us", "UTC"))})
     two = pa.table({"k": pa.array([3, 1], pa.int32()), "t": pa.array([1, 1], pa.timestamp("s", "UTC"))})

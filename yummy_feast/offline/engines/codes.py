@@ -84,9 +84,13 @@ def common_family(
     """
     left, right = family(entity), family(source)
     if left is None or right is None:
-        column, kind = (entity_column, entity) if left is None else (source_column, source)
+        whose, kind = (
+            (f"entity column '{entity_column}'", entity)
+            if left is None
+            else (f"column '{source_column}' of {location}", source)
+        )
         raise EntityRowsError(
-            f"column '{column}' holds {kind}, which cannot be a join key", hint="use text, whole numbers or timestamps"
+            f"{whose} holds {kind}, which cannot be a join key", hint="use text, whole numbers or timestamps"
         )
     if left == right or "null" in (left, right):
         return right if left == "null" else left

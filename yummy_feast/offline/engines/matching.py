@@ -125,7 +125,7 @@ class EmbeddedAnswer:
     def _match(self, view: ViewPlan) -> Match:
         scan = view.source.scan(self._settings.context)
         _check_columns(view, scan)
-        unit = _unit(view, scan.schema)
+        unit = _unit(view, scan)
         newest = newest_allowed(self._rows.times, self._rows.time_unit, unit)
         oldest = oldest_allowed(self._rows.times, self._rows.time_unit, unit, view.ttl) if view.ttl else None
         null_times = self._rows.times == MISSING
@@ -229,13 +229,13 @@ class EmbeddedAnswer:
         return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-def _unit(view: ViewPlan, schema: pa.Schema) -> str:
+def _unit(view: ViewPlan, scan: Scan) -> str:
     """The unit a view is compared in: its event times' own, or the finer of event and created times when both bound
     visibility.
     """
-    unit = unit_of(view.time, schema.field(view.time).type)
+    unit = unit_of(view.time, scan.schema.field(view.time).type, scan.location)
     if view.created:
-        created = unit_of(view.created, schema.field(view.created).type)
+        created = unit_of(view.created, scan.schema.field(view.created).type, scan.location)
         if view.cutoff and PER_SECOND[created] > PER_SECOND[unit]:
             return created
     return unit
