@@ -96,8 +96,12 @@ class YummyOfflineStore(OfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> YummyRetrievalJob:
-        """For each key the newest row of the range, both ends included; rows without a key or a time are left out."""
+        """For each key the newest row of the range, both ends included; rows without a key or a time are left out.
+
+        No feature columns means every column.
+        """
         read = _read(
+            config,
             data_source,
             join_key_columns,
             feature_name_columns,
@@ -119,8 +123,9 @@ class YummyOfflineStore(OfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> YummyRetrievalJob:
-        """Every row of the range, both ends included, in the source's order."""
+        """Every row of the range, both ends included, in the source's order. No feature columns means every column."""
         read = _read(
+            config,
             data_source,
             join_key_columns,
             feature_name_columns,
@@ -238,6 +243,7 @@ def _readable(source: DataSource) -> bool:
 
 
 def _read(
+    config: RepoConfig,
     source: DataSource,
     join_keys: Sequence[str],
     features: Sequence[str],
@@ -247,7 +253,10 @@ def _read(
     end: datetime | None,
 ) -> ReadPlan:
     keys = tuple(key for key in join_keys if key != "__dummy_id")
-    return ReadPlan(as_yummy_source(source), keys, tuple(features), time, created or None, micros(start), micros(end))
+    ours = as_yummy_source(source)
+    # A view with a transformation asks for none and wants them all (feature_builder.py of Feast, get_column_info).
+    features = features or ours.scan(engine_settings(config).context).schema.names
+    return ReadPlan(ours, keys, tuple(features), time, created or None, micros(start), micros(end))
 
 
 def _range_job(config: RepoConfig, read: ReadPlan, what: str) -> YummyRetrievalJob:
