@@ -97,50 +97,54 @@ def shortcomings(outcome: Outcome) -> list[str]:
     if outcome.failure:
         return ["-", "-", f"no answer: {outcome.failure}"]
     worst = outcome.worst
-    remarks = [CONTENDERS[outcome.name].wrong] if not worst.right and outcome.counts else []
-    if not outcome.counts:
-        remarks.append("WRONG ANSWER, no figures")
+    wrong = CONTENDERS[outcome.name].wrong or "WRONG ANSWER, no figures"
+    remarks = ["equals the oracle's" if worst.right else wrong]
     if worst.extra:
         remarks.append(f"{worst.extra:,} rows too many")
     if not worst.ordered:
         remarks.append("order lost")
-    return [f"{worst.lost:,}", f"{worst.different:,}", "; ".join(remarks) or "equals the oracle's"]
+    return [f"{worst.lost:,}", f"{worst.different:,}", "; ".join(remarks)]
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What this project promises: ``other``'s figure divided by ours must be at least ``least``."""
+    """What this project promises about one figure beside another contender's: ``words`` with the ratio put in."""
 
     other: str
     figure: str
-    least: float
     words: str
+    at_least: float = 0
+    at_most: float = float("inf")
+
+    def line(self, ours: Usage, other: Usage) -> tuple[bool, str]:
+        mine, theirs = getattr(ours, self.figure), getattr(other, self.figure)
+        seen = theirs / mine if self.at_least else mine / theirs
+        bound = f"at least {self.at_least:g}" if self.at_least else f"at most {self.at_most:g}"
+        return promise(self.at_least <= seen <= self.at_most, f"{self.words.format(f'{seen:.2f}')} ({bound})")
 
 
 FLOORS = (
-    Floor("feast-duckdb", "seconds", 1.8, "times faster than Feast's duckdb store"),
-    Floor("plain-asof", "seconds", 1 / 1.6, "of a plain ASOF join's speed"),
-    Floor("feast-dask", "seconds", 25, "times faster than Feast's dask store"),
-    Floor("feast-duckdb", "peak", 1 / 0.7, "times less memory than Feast's duckdb store"),
+    Floor("feast-duckdb", "seconds", "{} times faster than Feast's duckdb store", at_least=1.8),
+    Floor("feast-dask", "seconds", "{} times faster than Feast's dask store", at_least=25),
+    Floor("plain-asof", "seconds", "{} of the time of a plain ASOF join", at_most=1.6),
+    Floor("feast-duckdb", "peak", "{} of the peak memory of Feast's duckdb store", at_most=0.7),
 )
+
+
+def promise(kept: bool, words: str) -> tuple[bool, str]:
+    return kept, f"{'kept' if kept else 'MISSED'}: {words}"
 
 
 def floors(outcomes: Sequence[Outcome]) -> list[tuple[bool, str]]:
     """Each promise that this run can tell about: whether it was kept, and the line to print."""
     shown = {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
     found = []
-    for floor in FLOORS:
-        if floor.other in shown and "ours" in shown:
-            seen = getattr(shown[floor.other], floor.figure) / getattr(shown["ours"], floor.figure)
-            kept = seen >= floor.least
-            found.append(
-                (kept, f"{'kept' if kept else 'MISSED'}: {seen:.2f} {floor.words}, promised {floor.least:.2f}")
-            )
-    if limited := next((outcome for outcome in outcomes if outcome.name == "ours-1gb"), None):
-        peak = gigabytes(median(limited.runs).peak) if limited.counts else "no answer"
-        found.append(
-            (limited.counts, f"{'kept' if limited.counts else 'MISSED'}: completes under memory_limit 1GB ({peak})")
-        )
+    if "ours" in shown:
+        found += [floor.line(shown["ours"], shown[floor.other]) for floor in FLOORS if floor.other in shown]
+    for outcome in outcomes:
+        if outcome.name == "ours-1gb":
+            peak = f" (peak {gigabytes(shown[outcome.name].peak)})" if outcome.counts else ""
+            found.append(promise(outcome.counts, f"completes under memory_limit: 1GB{peak}"))
     return found
 
 
