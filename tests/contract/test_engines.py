@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 import pytest
 
@@ -54,6 +56,8 @@ def test_a_missing_event_time_is_never_a_candidate(kit: Kit) -> None:
 
 
 def test_an_entity_row_without_a_time_gets_nothing_and_stays(kit: Kit) -> None:
+    beginning = kit.source(rows_of(k=[1], t=[-(2**63) + 1], v=[7]))
+    assert kit.ask(asked([1, 1], [None, 3]), view(beginning))["v"].to_pylist() == [None, 7]
     source = kit.source(rows_of(k=[1], t=[2], v=[7]))
     assert kit.ask(asked([1, 1, 1], [None, 3, None]), view(source, ttl=1))["v"].to_pylist() == [None, 7, None]
     assert kit.ask(asked([1], [None]), view(source, ttl=1))["v"].to_pylist() == [None]
@@ -264,6 +268,15 @@ def test_the_answer_may_be_asked_for_again_and_explained_before_or_after(kit: Ki
     assert "1 matched, 0 expired, 1 unmatched" in text
     report = answer.explanation().views[0]
     assert (report.columns, report.time_field, report.rows_read) == (("k", "t", "v"), "t", 2)
+
+
+def test_two_threads_may_ask_for_the_same_answer(kit: Kit) -> None:
+    source = kit.source(rows_of(k=list(range(500)), t=[1] * 500, v=list(range(500))), 100, 200, 300)
+    for _ in range(5):
+        answer = kit.answer(asked(list(range(500)), [9] * 500), view(source), view(source, {"k": pa.int64()}))
+        with ThreadPoolExecutor(4) as pool:
+            found = [future.result() for future in [pool.submit(answer.table) for _ in range(4)]]
+        assert all(table["v"].to_pylist() == list(range(500)) for table in found)
 
 
 def test_a_key_or_a_time_may_be_a_feature_too(kit: Kit) -> None:

@@ -19,7 +19,7 @@ from feast.value_type import ValueType
 
 from tests.feast.repo import FORMATS, feature_store
 from tests.property import oracle
-from tests.property.worlds import plain, without_full_ties
+from tests.property.worlds import plain
 from yummy_feast import select_all
 from yummy_feast.errors import EntityRowsError, NameCollisionError
 from yummy_feast.offline.job import YummyRetrievalJob
@@ -32,7 +32,7 @@ DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT
 
 
 def history() -> pa.Table:
-    """Two days of seven drivers, with ties, rows without a driver, late and missing creation times."""
+    """Two days of seven drivers, with ties of every kind, rows without a driver, late and missing creation times."""
     random = np.random.default_rng(7)
     count = 120
     hours = random.integers(0, 48, count)
@@ -46,7 +46,7 @@ def history() -> pa.Table:
     def column(kind: pa.DataType, make: Callable[[int], object]) -> pa.Array:
         return pa.array([None if random.random() < 0.1 else make(number) for number in range(count)], kind)
 
-    table = pa.table(
+    return pa.table(
         {
             "driver_id": column(pa.int64(), lambda n: n % 7),
             "event_timestamp": moments(hours, 0.03),
@@ -56,8 +56,6 @@ def history() -> pa.Table:
             "label": column(pa.string(), lambda n: f"row {n}"),
         }
     )
-    # Which of two rows is "the last" differs between formats; tests/contract has full ties where the order is known.
-    return without_full_ties(table, ["driver_id", "event_timestamp", "created"])
 
 
 def view_of(name: str) -> oracle.View:
@@ -204,6 +202,18 @@ def test_a_view_twice_by_different_entity_columns(world: FeatureStore) -> None:
     table = world.get_historical_features(asked, service, full_feature_names=True).to_arrow()
     assert table["first__trips"].null_count == len(asked)
     assert table["second__trips"].to_pylist() == [row["iceberg__trips"] for row in expected("iceberg")]
+
+
+def test_versions_of_a_view_are_views_of_their_own(tmp_path: Path) -> None:
+    source = FORMATS["parquet"](tmp_path, "rows", history(), timestamp_field="event_timestamp")
+    registry = {"path": str(tmp_path / "registry.db"), "enable_online_feature_view_versioning": True}
+    store = feature_store(tmp_path, top={"registry": registry})
+    for ttl, fields in ((timedelta(0), ["trips"]), (timedelta(microseconds=1), ["trips", "rate"])):
+        schema = [Field(name=name, dtype={"trips": Int64, "rate": Float64}[name]) for name in fields]
+        store.apply([DRIVER, FeatureView(name="stats", entities=[DRIVER], schema=schema, source=source, ttl=ttl)])
+    job = store.get_historical_features(questions(), ["stats@v0:trips", "stats:trips"], full_feature_names=True)
+    frame = job.to_df()
+    assert frame["stats@v0__trips"].notna().sum() > frame["stats__trips"].notna().sum()
 
 
 # ------------------------------------------------------------------------------------------ times of asking

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -64,13 +63,18 @@ class EmbeddedAnswer:
         self._settings = settings
         self._numberings: dict[tuple[tuple[str, str], ...], KeyCodes] = {}
         self._keys: dict[tuple[str, str], pa.Array] = {}
+        self._found: list[Match] | None = None
+        self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def _matches(self) -> list[Match]:
-        found = [self._match(view) for view in self._plan.views]
-        self._numberings.clear()
-        self._keys.clear()
-        return found
+        # No cached_property: Python 3.11 locks it for all fetches of the process together, 3.12 not at all.
+        with self._lock:
+            if self._found is None:
+                self._found = [self._match(view) for view in self._plan.views]
+                self._numberings.clear()
+                self._keys.clear()
+            return self._found
 
     def table(self) -> pa.Table:
         """Feature columns, as the engine contract says."""
