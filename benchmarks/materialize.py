@@ -109,7 +109,7 @@ def lines(outcomes: Sequence[Outcome], keys: int) -> list[list[str]]:
         title = CONTENDERS[outcome.name].title
         if not outcome.counts:
             why = f"no answer: {outcome.failure}" if outcome.failure else f"{outcome.wrong:,} WRONG KEYS, no figures"
-            rows.append([title, "-", "-", "-", "-", "-", "-", why])
+            rows.append([title, "-", "-", "-", "-", "-", "-", "-", why])
             continue
         usage = median(outcome.runs)
         rows.append(
@@ -119,6 +119,7 @@ def lines(outcomes: Sequence[Outcome], keys: int) -> list[list[str]]:
                 f"{keys / usage.seconds:,.0f}",
                 f"{usage.seconds / median(ours.runs).seconds:.1f}" if ours else "-",
                 gigabytes(usage.peak),
+                gigabytes(usage.before),
                 f"{outcome.key_bytes:,}",
                 f"{outcome.total_bytes:,}",
                 "reads back equal",
@@ -166,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(f"{options.rows:,} keys x {len(FEATURES)} features (float32 and int64), one feature view")
         print(f"{machine(*PACKAGES)}\n")
-        head = ["", "time (runs)", "keys/s", "/ ours", "peak memory", "bytes a key", "with overhead", ""]
+        head = ["", "time (runs)", "keys/s", "/ ours", "peak memory", "at start", "bytes a key", "with overhead", ""]
         print(table(head, lines(outcomes, options.rows)), *(line for _, line in kept), sep="\n")
     return 0 if all(outcome.counts for outcome in outcomes) else 1
 
