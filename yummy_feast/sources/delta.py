@@ -224,7 +224,7 @@ def _table_errors(place: str) -> Iterator[None]:
     try:
         yield
     except exceptions.TableNotFoundError as error:
-        raise SourceNotFoundError(f"{place}: no Delta table") from error
+        raise SourceNotFoundError(f"{place}: no Delta table", hint="relative paths start at the repo") from error
     except exceptions.DeltaProtocolError as error:
         raise UnsupportedTableError(f"{place}: {first_line(error)}", hint="use engine: spark") from error
     except (exceptions.SchemaMismatchError, pa.ArrowInvalid) as error:
@@ -235,7 +235,7 @@ def _table_errors(place: str) -> Iterator[None]:
         text = first_line(error)
         if "unsupported" in text.lower() or "catalog-managed" in text:
             raise UnsupportedTableError(f"{place}: {text}", hint="use engine: spark") from error
-        raise SourceReadError(f"{place}: {text}") from error
+        raise SourceReadError(f"{place}: {text}", hint="are its _delta_log and files whole and readable?") from error
 
 
 def _utc_text(timestamp: datetime | str | None, name: str) -> str | None:

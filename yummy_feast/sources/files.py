@@ -139,7 +139,8 @@ def list_files(paths: Sequence[Location], extensions: Sequence[str]) -> list[Sto
         infos = _infos(place, extensions)
         if not infos:
             raise SourceNotFoundError(
-                f"{place.text}: no such file" + (", or an empty folder" if not place.is_glob else "")
+                f"{place.text}: no such file" + (", or an empty folder" if not place.is_glob else ""),
+                hint="relative paths start at the repo",
             )
         for info in infos:
             if info.path not in found:
