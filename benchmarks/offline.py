@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -191,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(outcome.counts for outcome in outcomes) else 1
 
 
-def as_json(shape: Shape, outcomes: Sequence[Outcome], kept: Sequence[tuple[bool, str]]) -> dict[str, object]:
+def as_json(shape: Shape, outcomes: Sequence[Outcome], kept: Sequence[tuple[bool, str]]) -> dict[str, Any]:
     contenders = {
         outcome.name: {
             "title": CONTENDERS[outcome.name].title,

@@ -67,7 +67,7 @@ def winners(entities: pa.Table, rows: pa.Table, ttl: int) -> np.ma.MaskedArray:
 
 def integers(column: pa.ChunkedArray) -> np.ndarray:
     """A column without nulls, or of times, as 64-bit integers; a missing time is before all others."""
-    return pc.fill_null(column.cast(pa.int64()), NEVER).to_numpy()
+    return np.asarray(pc.fill_null(column.cast(pa.int64()), NEVER).to_numpy(), np.int64)
 
 
 def prove(shape: Shape, folder: Path, right: pa.Table, *, sample: int = 2000, seed: int | None = None) -> int:
@@ -111,7 +111,8 @@ def plain(table: pa.Table) -> list[dict[str, object]]:
     for i, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type):
             table = table.set_column(i, field.name, pc.multiply(table[field.name].cast(pa.int64()), 1000))
-    return table.to_pylist()
+    rows: list[dict[str, object]] = table.to_pylist()
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +153,4 @@ def differs(actual: pa.ChunkedArray, expected: pa.ChunkedArray) -> np.ndarray:
     """Where two columns differ: a null equals a null only, and no type is forgiven that holds another value."""
     unlike = pc.not_equal(actual.cast(expected.type), expected)
     one_is_null = pc.xor(actual.is_null(), expected.is_null())
-    return pc.or_kleene(pc.fill_null(unlike, False), one_is_null).to_numpy()
+    return np.asarray(pc.or_(pc.fill_null(unlike, False), one_is_null).to_numpy(), np.bool_)

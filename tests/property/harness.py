@@ -105,7 +105,7 @@ class Repo:
     def write(self, source: Source) -> str | list[str]:
         """One file or several, in small row groups, so that the source's order crosses their borders."""
         ends = (*source.cuts[1:], source.table.num_rows)
-        paths = []
+        paths: list[str] = []
         for start, end in zip(source.cuts, ends, strict=True):
             paths.append(str(self.folder / f"{source.name}_{len(paths)}.parquet"))
             pq.write_table(source.table.slice(start, end - start), paths[-1], row_group_size=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 
 import pytest
@@ -31,7 +32,7 @@ FEAST_IS_RIGHT = Domain(
 
 
 def ask(
-    rows: list[tuple[object, ...]], *asked: tuple[object, int | None], ttl: int | None = None, **options: bool
+    rows: Sequence[tuple[object, ...]], *asked: tuple[object, int | None], ttl: int | None = None, **options: bool
 ) -> list[object]:
     """Source rows are (key, event, created, value); asked for are (key, time); what comes back are the values."""
     view = View(
@@ -97,10 +98,7 @@ def test_created_cutoff_hides_what_was_written_later() -> None:
 
 @pytest.fixture(scope="module")
 def feast_repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
-    def make_source(path: str | list[str], **options: object) -> FileSource:
-        return FileSource(path=path, **options)
-
-    return Repo(tmp_path_factory.mktemp("feast"), {"type": "duckdb"}, DuckDBOfflineStore(), make_source)
+    return Repo(tmp_path_factory.mktemp("feast"), {"type": "duckdb"}, DuckDBOfflineStore(), FileSource)
 
 
 # ibis still calls what duckdb 2.0 deprecates.
