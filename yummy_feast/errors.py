@@ -1,7 +1,7 @@
 """Every error this package raises on purpose, as one tree.
 
 YummyError                      message + hint (what to do about it)
-├── ConfigError                 a setting in a configuration file or a keyword   (ValueError)
+├── ConfigError                 a setting in a configuration file or a keyword   (RuntimeError)
 ├── MissingExtraError           an optional dependency is not installed          (ImportError)
 ├── SourceError                 something about the rows at rest
 │   ├── SourceNotFoundError     no file, table, version or snapshot there        (FileNotFoundError)
@@ -51,8 +51,11 @@ def _rebuild(kind: type[YummyError], message: str, hint: str) -> YummyError:
     return kind(message, hint=hint)
 
 
-class ConfigError(YummyError, ValueError):
-    """A setting that is unknown, malformed or impossible."""
+class ConfigError(YummyError, RuntimeError):
+    """A setting that is unknown, malformed or impossible.
+
+    No ValueError: pydantic, which reads feature_store.yaml for Feast, would wrap it into lines of its own.
+    """
 
 
 class MissingExtraError(YummyError, ImportError):

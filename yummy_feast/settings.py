@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,3 +188,24 @@ def _fetch(url: str) -> bytes:
     with urlopen(url, timeout=_FETCH_TIMEOUT) as response:  # noqa: S310 - is_url() allowed http(s) only
         body: bytes = response.read()
     return body
+
+
+@contextmanager
+def reading_feature_store_yaml(section: str) -> Iterator[None]:
+    """Make one line that names the file of whatever is wrong with a section of feature_store.yaml.
+
+    Raises:
+        ConfigError: for a ConfigError from inside, and for pydantic's ValidationError, which would take four lines.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"feature_store.yaml: {error.message}", hint=error.hint) from None
+    except ValueError as error:
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            raise
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, (section, *first["loc"])))
+        raise ConfigError(f"feature_store.yaml: {key}: {first['input']!r}: {first['msg']}") from None

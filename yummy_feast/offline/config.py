@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.offline.engines.base import EngineSettings
 from yummy_feast.offline.engines.table import ENGINES
-from yummy_feast.settings import interpolate_all, parse_size
+from yummy_feast.settings import interpolate_all, parse_size, reading_feature_store_yaml
 from yummy_feast.sources.base import context_of
 
 OLD_ENGINES = ("polars", "dask", "ray")
@@ -49,14 +49,8 @@ class YummyOfflineStoreConfig(FeastConfigBaseModel):
     """Named Iceberg catalogs with pyiceberg's own keys."""
 
     def __init__(self, **values: Any) -> None:
-        checked = _checked(values, type(self).model_fields)
-        try:
-            super().__init__(**checked)
-        except ValidationError as error:
-            # One line, where pydantic would write four.
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"offline_store.{key}: {first['input']!r}: {first['msg']}") from None
+        with reading_feature_store_yaml("offline_store"):
+            super().__init__(**_checked(values, type(self).model_fields))
 
 
 def _checked(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feast.repo_config import FeastConfigBaseModel
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.online.address import RedisSettings
-from yummy_feast.settings import interpolate_all
+from yummy_feast.settings import interpolate_all, reading_feature_store_yaml
 
 _LAYOUTS = ("rows",)
 _ON_STALE = ("serve", "hide")
@@ -63,15 +63,9 @@ class YummyOnlineStoreConfig(FeastConfigBaseModel):
     """Attempts after the first one when a connection breaks."""
 
     def __init__(self, **values: Any) -> None:
-        checked = _checked(values, frozenset(type(self).model_fields))
-        try:
-            super().__init__(**checked)
-        except ValidationError as error:
-            # One line, where pydantic would write four.
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"online_store.{key}: {first['input']!r}: {first['msg']}") from None
-        self.redis_settings(None)
+        with reading_feature_store_yaml("online_store"):
+            super().__init__(**_checked(values, frozenset(type(self).model_fields)))
+            self.redis_settings(None)
 
     def redis_settings(self, repo_path: Path | None) -> RedisSettings:
         """The connection keys, checked: ConfigError if wrong. An embedded server keeps its data under ``repo_path``."""
@@ -95,7 +89,7 @@ def _checked(values: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     for key in values:
         if key not in known:
             raise ConfigError(f"online_store has no setting {key!r}", hint=nearest(key, known))
-    # The connection string fills its own variables, after it is split: a password may hold anything.
+    # The connection string fills its own variables, where it is parsed, as Feast does.
     connection = {key: values[key] for key in ("connection_string",) if key in values}
     filled: dict[str, Any] = interpolate_all({k: v for k, v in values.items() if k not in connection}, "online_store")
     client = filled.get("client", "redis")

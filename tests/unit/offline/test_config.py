@@ -99,7 +99,7 @@ def test_an_old_spelling_of_an_old_engine_beside_the_new_one() -> None:
 def test_what_is_wrong_is_one_line(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         YummyOfflineStoreConfig(**values)
-    assert str(caught.value).startswith(text)
+    assert str(caught.value).startswith(f"feature_store.yaml: {text}")
     assert "\n" not in str(caught.value)
 
 
