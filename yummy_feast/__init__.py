@@ -4,6 +4,7 @@ The public names are imported when they are first asked for, so that `import yum
 
 - `ParquetSource`, `CsvSource`, `DeltaSource`, `IcebergSource`: data sources for feature views;
 - `YummyProvider`, `YummyOfflineStore`, `YummyOnlineStore` and their configs: named by feature_store.yaml;
+- `SavedDatasetYummyStorage`, `YummyLoggingDestination`: where saved datasets and feature logs go;
 - `select_all`: entity rows that stand for "every entity as of a time".
 
 A missing name raises AttributeError, as in any module. The spellings of the first yummy (`ParquetDataSource` and its
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from yummy_feast.sources.delta import DeltaSource
     from yummy_feast.sources.iceberg import IcebergSource
     from yummy_feast.sources.parquet import ParquetSource
+    from yummy_feast.sources.storage import SavedDatasetYummyStorage, YummyLoggingDestination
 
     __version__: str
 
@@ -30,6 +32,8 @@ __all__ = [
     "DeltaSource",
     "IcebergSource",
     "ParquetSource",
+    "SavedDatasetYummyStorage",
+    "YummyLoggingDestination",
     "YummyOfflineStore",
     "YummyOfflineStoreConfig",
     "YummyOnlineStore",
@@ -44,6 +48,8 @@ _HOMES = {
     "DeltaSource": "yummy_feast.sources.delta",
     "IcebergSource": "yummy_feast.sources.iceberg",
     "ParquetSource": "yummy_feast.sources.parquet",
+    "SavedDatasetYummyStorage": "yummy_feast.sources.storage",
+    "YummyLoggingDestination": "yummy_feast.sources.storage",
     "YummyOfflineStore": "yummy_feast.offline.store",
     "YummyOfflineStoreConfig": "yummy_feast.offline.store",
     "YummyOnlineStore": "yummy_feast.online.store",
