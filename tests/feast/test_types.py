@@ -31,7 +31,7 @@ from tests.feast.type_cases import CASES, MICROS, ROWS, of_format
 from tests.online_server import server, socket
 from tests.stored_values import same
 from yummy_feast import ParquetSource
-from yummy_feast.errors import YummyError
+from yummy_feast.errors import ColumnTypeError, YummyError
 
 __all__ = ["server", "socket"]
 
@@ -183,6 +183,28 @@ def test_features_and_keys_without_a_declared_schema(tmp_path: Path) -> None:
         zip(names, (text for _, text in INFERRED), strict=True)
     )
     assert [(field.name, str(field.dtype)) for field in found.entity_columns] == [("thing_id", "String")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (pa.time64("us"), "Arrow type time64[us] has no Feast type"),
+        (pa.duration("s"), "Arrow type duration[s] has no Feast type"),
+        (pa.list_(pa.time32("ms")), "Arrow type time32[ms] has no Feast type"),
+        (pa.null(), "nothing but nulls, which have no type"),
+    ],
+)
+def test_a_column_that_feast_has_no_type_for_is_named(tmp_path: Path, kind: pa.DataType, why: str) -> None:
+    pq.write_table(table("int32").append_column("odd", pa.nulls(ROWS, kind)), tmp_path / "rows.parquet")
+    source = ParquetSource("rows.parquet", timestamp_field="known_at")
+    store = feature_store(tmp_path)
+    with pytest.raises(ColumnTypeError) as caught:
+        store.apply([THING, FeatureView(name="rows", entities=[THING], source=source)])
+    assert str(caught.value) == (
+        f"rows.parquet: column 'odd': {why} "
+        "(declare the feature view's schema without it, or cast the column in the source)"
+    )
+    store.apply([THING, view("rows", source, "int32")])
 
 
 # ------------------------------------------------------------------- a column that is not quite what was declared

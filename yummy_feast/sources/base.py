@@ -22,7 +22,7 @@ from feast.credentials import TAG_PREFIX, ConnectionRef, get_connection_config_o
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, nearest
+from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, ValueTypeError, nearest
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
 from yummy_feast.sources.object_store import overriding
 from yummy_feast.sources.schemas import is_time_like
@@ -175,7 +175,8 @@ class YummySource(DataSource):
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
         """Columns in order with the text of their Arrow types."""
-        return [(column.name, str(column.type)) for column in self.scan(context_of(config)).schema]
+        scan = self.scan(context_of(config))
+        return [(column.name, _TypeText.of(column, scan.location)) for column in scan.schema]
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
@@ -261,8 +262,32 @@ def _texts(options: Mapping[str, Any] | None) -> dict[str, str]:
     }
 
 
+class _TypeText(str):
+    """The text of an Arrow type that remembers whose it is: Feast asks for its value type without saying."""
+
+    __slots__ = ("column", "location")
+
+    column: str
+    location: str
+
+    @classmethod
+    def of(cls, column: pa.Field, location: str) -> _TypeText:
+        text = cls(column.type)
+        text.column, text.location = column.name, location
+        return text
+
+
 def _value_type_of_name(type_name: str) -> ValueType:
-    return value_type_of(parse_type(type_name))
+    whose = f"{type_name.location}: column '{type_name.column}': " if isinstance(type_name, _TypeText) else ""
+    hint = "declare the feature view's schema without it, or cast the column in the source"
+    try:
+        found = value_type_of(parse_type(type_name))
+    except ValueTypeError as error:
+        raise ColumnTypeError(f"{whose}{error.message}", hint=hint) from error
+    if found.name == "NULL":
+        # Feast has such a value type and no such dtype.
+        raise ColumnTypeError(f"{whose}nothing but nulls, which have no type", hint=hint)
+    return found
 
 
 def _check_time_column(scan: Scan, column: str, role: str) -> None:
