@@ -17,6 +17,8 @@ CLASS_PATHS = {
     "DeltaSource": "yummy_feast.sources.delta",
     "IcebergSource": "yummy_feast.sources.iceberg",
     "ParquetSource": "yummy_feast.sources.parquet",
+    "SavedDatasetYummyStorage": "yummy_feast.sources.storage",
+    "YummyLoggingDestination": "yummy_feast.sources.storage",
     "YummyOfflineStore": "yummy_feast.offline.store",
     "YummyOfflineStoreConfig": "yummy_feast.offline.store",
     "YummyOnlineStore": "yummy_feast.online.store",
