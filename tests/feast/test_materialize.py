@@ -101,6 +101,38 @@ def test_the_newest_row_of_the_range_with_both_ends_in_it(store: FeatureStore, t
     assert windows(store) == [(NOON, NOON + HOUR)]
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "Asia/Tokyo")], ids=str
+)
+def test_event_times_of_any_unit_and_zone(store: FeatureStore, tmp_path: Path, kind: pa.DataType) -> None:
+    """Without a zone they are UTC."""
+    moments = pa.array([NOON, NOON + HOUR], pa.timestamp(kind.unit, "UTC"))
+    times = moments.cast(kind) if kind.tz else moments.cast(pa.int64()).cast(kind)
+    pq.write_table(pa.table({"driver_id": [0, 0], "known_at": times, "trips": [1, 2]}), tmp_path / "rows.parquet")
+    store.apply([DRIVER, view()])
+    for end, number in ((NOON, 1), (NOON + HOUR, 2)):
+        store.materialize(NOON, end)
+        answer = store.get_online_features(["stats:trips"], [{"driver_id": 0}]).to_dict(include_event_timestamps=True)
+        assert (answer["trips"], answer["trips__ts"]) == ([number], [int(end.timestamp())])
+
+
+def test_a_nanosecond_outside_the_range_is_outside(store: FeatureStore, tmp_path: Path) -> None:
+    ticks = pa.array([NOON, NOON], pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist()
+    times = pa.array([ticks[0] - 1, ticks[1] + 1], pa.timestamp("ns", "UTC"))
+    pq.write_table(pa.table({"driver_id": [0, 1], "known_at": times, "trips": [1, 2]}), tmp_path / "rows.parquet")
+    store.apply([DRIVER, view()])
+    store.materialize(NOON, NOON)
+    assert read(store) == {"trips": [None] * 3}
+
+
+def test_event_times_that_are_days(store: FeatureStore, tmp_path: Path) -> None:
+    days = pa.array([NOON.date(), NOON.date() + 24 * HOUR])
+    pq.write_table(pa.table({"driver_id": [0, 0], "known_at": days, "trips": [1, 2]}), tmp_path / "rows.parquet")
+    store.apply([DRIVER, view()])
+    store.materialize(NOON - 12 * HOUR, NOON)
+    assert read(store, drivers=1) == {"trips": [1]}
+
+
 def test_windows_in_any_order_end_with_the_newest_row(store: FeatureStore, tmp_path: Path) -> None:
     seeded = random.Random(5)
     rows: list[Row] = []

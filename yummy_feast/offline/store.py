@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from feast.infra.registry.base_registry import BaseRegistry
     from feast.repo_config import RepoConfig
 
-    from yummy_feast.sources.base import YummySource
+    from yummy_feast.sources.base import SourceContext, YummySource
 
 __all__ = ["YummyOfflineStore", "YummyOfflineStoreConfig"]
 
@@ -153,7 +153,8 @@ class YummyOfflineStore(OfflineStore):
         # ingest_df_to_offline_store); the source wants its own names back.
         stored = plans.source_names(feature_view)
         table = table.rename_columns([stored.get(name, name) for name in table.column_names])
-        as_yummy_source(feature_view.batch_source).append(table, engine_settings(config).context)
+        source, context = as_yummy_source(feature_view.batch_source), engine_settings(config).context
+        source.append(_without_pandas_index(table, source, context), context)
         if progress:
             progress(len(table))
 
@@ -171,6 +172,12 @@ class YummyOfflineStore(OfflineStore):
         table = pq.read_table(data) if isinstance(data, Path) else data
         destination = as_yummy_source(logging_config.destination.to_data_source())
         destination.append(table, engine_settings(config).context, create=True)
+
+
+def _without_pandas_index(table: pa.Table, source: YummySource, context: SourceContext) -> pa.Table:
+    """Feast makes tables of frames that were filtered or sorted, whose index is then a column that nobody declared."""
+    index = {name for name in table.column_names if name.startswith("__index_level_")}
+    return table.drop_columns(sorted(index.difference(source.scan(context).schema.names))) if index else table
 
 
 def _engine(config: RepoConfig) -> Engine:
