@@ -155,7 +155,9 @@ def test_an_on_demand_feature_named_like_an_entity_column_is_refused(store: Feat
 def test_an_on_demand_feature_named_like_its_input_is_refused(store: FeatureStore) -> None:
     # Feast would drop the column, or answer two of that name.
     for full in (False, True):
-        with pytest.raises(NameCollisionError, match=r"'doubled' computes 'rate', .* its input too, from 'stats' \(rename"):
+        with pytest.raises(
+            NameCollisionError, match=r"'doubled' computes 'rate', .* its input too, from 'stats' \(rename"
+        ):
             store.get_historical_features(asked(), ["doubled:rate"], full_feature_names=full)
 
 
