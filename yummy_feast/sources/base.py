@@ -89,6 +89,11 @@ class Scan(ABC):
     location: str
     """Path or table name, for people and for errors."""
 
+    @property
+    def state(self) -> str:
+        """What this scan covers, as text that a later scan may compare with; "" = unknown."""
+        return ""
+
     @abstractmethod
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """The parts to read after pruning, in a fixed order. A part may hold unwanted rows; no wanted row is ever

@@ -28,8 +28,10 @@ ROWS_PER_PIECE = 262_144
 eight the speed is the same; below, opening the file costs; above, threads wait for the last piece."""
 BATCH_ROWS = 131_072
 """Rows per batch at most. From here on, streaming is as fast as reading whole row groups, and needs less memory."""
-BATCH_BYTES = 64 * 2**20
+BATCH_BYTES = 8 * 2**20
 """Bytes per batch, about: rows with embeddings come in smaller batches."""
+_BUFFER = 256 * 1024
+"""Bytes of a column that are read at a time from a local file: whole columns of a row group would add up."""
 _OPENERS = 8
 """Footers read at once: remote stores answer slowly, and local files do not care."""
 _UNITS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
@@ -166,6 +168,7 @@ def opened(file: StoredFile, metadata: pq.FileMetaData | None = None) -> Iterato
                 handle,
                 metadata=metadata,
                 pre_buffer=not file.location.is_local,
+                buffer_size=_BUFFER if file.location.is_local else 0,
                 # INT96 of old Spark counts nanoseconds from a wide range of days, which do not fit an int64.
                 coerce_int96_timestamp_unit="us",
             )

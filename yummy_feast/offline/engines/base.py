@@ -7,16 +7,17 @@ one file beside this one and one row in ``ENGINES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import pyarrow as pa
 
 from yummy_feast.sources.base import SourceContext
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
     from yummy_feast.sources.base import YummySource
@@ -94,6 +95,33 @@ class FeatureAnswer(Protocol):
         """How; matching runs if it has not yet, features are not read."""
 
 
+class Newest(ABC):
+    """The newest row per key (by event, then created time, then place in the source) of each of several reads of one
+    source. A context manager: leaving the block frees what it holds.
+
+    rows: how many there are, per read. schemas: of the batches, per read. state: what of the source was read, see
+    ``Scan.state``.
+    """
+
+    rows: tuple[int, ...]
+    schemas: tuple[pa.Schema, ...]
+    state: str
+
+    @abstractmethod
+    def batches(self, skip: Sequence[int] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(number of the read, some of its rows), each read's rows in the order of the source: the same order every
+        time, as long as the state is the same. ``skip``: rows per read to leave out at the start.
+        """
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class Engine(ABC):
     """Computes plans."""
 
@@ -107,10 +135,21 @@ class Engine(ABC):
         """The features visible to each entity row by the rule in ``offline.plan``."""
 
     @abstractmethod
-    def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
-        """For each key the newest row of the range (by event, then created time); rows with a null key or time are
-        left out.
+    def newest(self, reads: Sequence[ReadPlan]) -> Newest:
+        """For each key the newest row of the range; rows with a null key or time are left out. ``reads`` differ in join
+        keys and features alone, and the source is read once for all of them.
         """
+
+    def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
+        """The newest rows of one read as a stream."""
+        found = self.newest([read])
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            with found:
+                for _, batch in found.batches():
+                    yield batch
+
+        return pa.RecordBatchReader.from_batches(found.schemas[0], rows())
 
     @abstractmethod
     def between(self, read: ReadPlan) -> pa.RecordBatchReader:
