@@ -46,7 +46,10 @@ PURE = {
     "offline.plan",
     "online.keys",
     "online.layouts",
+    "online.layouts.base",
+    "online.layouts.rows",
     "online.rows",
+    "online.trips",
 }
 OUTSIDE_WORLD = {
     "asyncio",
