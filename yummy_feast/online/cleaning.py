@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from yummy_feast.online.keys import schemas_key
+from yummy_feast.online.keys import progress_key, schemas_key
 from yummy_feast.online.layouts.base import Command, Layout
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def remove_project(client: Client, layout: Layout, project: str, join_keys: Join
     removed = sum(
         _send(client, [("UNLINK", key) for key in keys]) for keys in _pages(client, layout, project, join_keys)
     )
+    client.unlink(progress_key(project))
     if layout.keeps_schemas:
         client.unlink(schemas_key(project))
     return removed

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from feast.infra.online_stores.helpers import compute_versioned_name
@@ -26,9 +26,10 @@ from yummy_feast.online.entity_keys import EntityKeys
 from yummy_feast.online.keys import NO_JOIN_KEY, field_name
 from yummy_feast.online.layouts import layout_of
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
+from yummy_feast.online.progress import ProgressBook
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Progress, Target, Written, write_batches, write_protos
+from yummy_feast.online.writer import Progress, Stream, Target, Written, write_batches, write_protos
 from yummy_feast.values import kind_of, proto_finisher
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ __all__ = ["YummyOnlineStore", "YummyOnlineStoreConfig"]
 logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+TimedView = tuple["FeatureView", str, str | None]
+"""A feature view with the columns of its event and created timestamps."""
 
 
 class YummyOnlineStore(OnlineStore):
@@ -128,29 +132,32 @@ class YummyOnlineStore(OnlineStore):
     def write_arrow(
         self,
         config: RepoConfig,
-        table: FeatureView,
-        batches: Iterable[pa.RecordBatch],
-        timestamp_field: str,
-        created_timestamp_column: str | None = None,
-        progress: Progress | None = None,
-    ) -> Written:
-        """Write Arrow as materialization streams it: join keys, features and timestamps as columns, no protobuf.
+        tables: Sequence[TimedView],
+        batches: Iterable[tuple[int, pa.RecordBatch]],
+        acknowledged: Callable[[int, Written], Any] | None = None,
+    ) -> list[Written]:
+        """Write Arrow as materialization streams it: (which of ``tables``, join keys, features and times as columns).
 
-        Returns what became of the rows. Raises ColumnNotFoundError for a column that is missing.
+        Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
+        Raises ColumnNotFoundError for a column that is missing.
         """
-        encoder = _entity_keys(config, table).encoder()
+        streams = [
+            Stream(self._target(config, table), _entity_keys(config, table).encoder(), timestamp_field, created)
+            for table, timestamp_field, created in tables
+        ]
         with translated(self.settings(config)):
-            written = write_batches(
-                self.client(config),
-                self._target(config, table),
-                encoder,
-                batches,
-                timestamp_field,
-                created_timestamp_column,
-                progress,
-            )
-        _warn_of_keyless(table, written)
-        return written
+            results = write_batches(self.client(config), streams, batches, acknowledged)
+        for (table, _, _), written in zip(tables, results, strict=True):
+            _warn_of_keyless(table, written)
+        return results
+
+    def progress(self, config: RepoConfig) -> ProgressBook:
+        """How far materialization has come. What it raises about Redis goes through ``translated``."""
+        return ProgressBook(self.client(config), config.project)
+
+    def stored_as(self, config: RepoConfig, table: FeatureView) -> bytes:
+        """The name under which the rows of a view are stored, ``_vN`` included where views are versioned."""
+        return _stored_as(config, table)
 
     def _target(self, config: RepoConfig, table: FeatureView) -> Target:
         online: YummyOnlineStoreConfig = config.online_store
@@ -284,6 +291,7 @@ class YummyOnlineStore(OnlineStore):
             layout = layout_of(config)
             join_keys = _join_keys(tables_to_delete)
             removed = remove_views(self.client(config), layout, config.project, list(gone.items()), join_keys)
+            self.progress(config).forget(gone)
             if layout.keeps_schemas:
                 self.schemas(config).forget(gone)
         logger.info("removed %d rows of %s", removed, ", ".join(name.decode() for name in sorted(gone)))

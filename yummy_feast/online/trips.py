@@ -69,12 +69,14 @@ class Trip:
     first: a command that must have taken effect before any of ``commands`` does: ahead of them down the same
     connection, or acknowledged before them where nodes answer independently. Its reply means nothing.
     settled: rows that need no command. A trip may have no other.
+    tag: for who made it, to tell trips of several views apart.
     """
 
     commands: list[Command]
     rows: int
     first: Command | None = None
     settled: Written = Written()
+    tag: int = 0
 
     @property
     def is_small(self) -> bool:

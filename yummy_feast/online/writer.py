@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,29 +21,53 @@ if TYPE_CHECKING:
 
     from yummy_feast.online.redis import Client
 
-__all__ = ["Progress", "Target", "Written", "send", "write_batches", "write_protos"]
+__all__ = ["Progress", "Stream", "Target", "Written", "send", "write_batches", "write_protos"]
 
 Progress = Callable[[int], Any]
 
 _TRIPS_IN_FLIGHT = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The rows of one feature view as Arrow: where they go, how their keys are made, the columns of their times."""
+
+    target: Target
+    encoder: KeyEncoder
+    timestamp_field: str
+    created_timestamp_column: str | None = None
+
+
 def write_batches(
     client: Client,
-    target: Target,
-    encoder: KeyEncoder,
-    batches: Iterable[pa.RecordBatch],
-    timestamp_field: str,
-    created_timestamp_column: str | None = None,
-    progress: Progress | None = None,
-) -> Written:
-    """Write every row of ``batches``, which have the join keys, the features and the timestamps as columns.
+    streams: Sequence[Stream],
+    batches: Iterable[tuple[int, pa.RecordBatch]],
+    acknowledged: Callable[[int, Written], Any] | None = None,
+) -> list[Written]:
+    """Write every row of ``batches``: (index of the stream, rows with its join keys, features and times as columns).
 
-    Returns what became of them; ``progress`` is called with numbers of rows that Redis has acknowledged.
+    Returns what became of the rows of each stream. ``acknowledged`` is called with the index of a stream and what became
+    of its next rows once Redis has answered; a stream's rows are acknowledged in the order they were given.
 
     Raises as ``trips.arrow_trips``, and what redis-py raises.
     """
-    return send(client, arrow_trips(target, encoder, batches, timestamp_field, created_timestamp_column), progress)
+    totals = [Written()] * len(streams)
+
+    def trips() -> Iterator[Trip]:
+        for index, batch in batches:
+            stream = streams[index]
+            for trip in arrow_trips(
+                stream.target, stream.encoder, [batch], stream.timestamp_field, stream.created_timestamp_column
+            ):
+                yield replace(trip, tag=index)
+
+    def account(index: int, part: Written) -> None:
+        totals[index] += part
+        if acknowledged is not None:
+            acknowledged(index, part)
+
+    send(client, trips(), account)
+    return totals
 
 
 def write_protos(
@@ -54,42 +79,48 @@ def write_protos(
 ) -> Written:
     """Write rows as Feast hands them over: per Redis key values by feature name, event and created timestamp.
 
-    Raises as ``write_batches``.
-    """
-    return send(client, proto_trips(target, keys, data), progress)
-
-
-def send(client: Client, trips: Iterable[Trip], progress: Progress | None = None) -> Written:
-    """Send ``trips`` in the background, a bounded number ahead, and wait for all of them.
-
-    One thread sends, so rows reach Redis in the order they were given. After an error, what was acknowledged stays.
+    ``progress`` is called with numbers of rows that Redis has acknowledged. Raises as ``write_batches``.
     """
     total = Written()
-    in_flight: deque[Future[Written]] = deque()
-    pool: ThreadPoolExecutor | None = None
 
-    def account(part: Written) -> None:
+    def account(_: int, part: Written) -> None:
         nonlocal total
         total += part
         if progress is not None and part.rows:
             progress(part.rows)
 
+    send(client, proto_trips(target, keys, data), account)
+    return total
+
+
+def send(client: Client, trips: Iterable[Trip], acknowledged: Callable[[int, Written], Any]) -> None:
+    """Send ``trips`` in the background, a bounded number ahead, and wait for all of them.
+
+    One thread sends, so rows reach Redis in the order they were given, and ``acknowledged`` hears of each trip in that
+    order: its tag, and what became of its rows. After an error, what was acknowledged stays.
+    """
+    in_flight: deque[tuple[int, Future[Written]]] = deque()
+    pool: ThreadPoolExecutor | None = None
+
+    def wait() -> None:
+        tag, sent = in_flight.popleft()
+        acknowledged(tag, sent.result())
+
     try:
         for trip in trips:
             if pool is None and trip.is_small:
                 # A push: a thread would cost more than it hides.
-                account(_send(client, trip))
+                acknowledged(trip.tag, _send(client, trip))
                 continue
             pool = pool or ThreadPoolExecutor(1, thread_name_prefix="yummy-writer")
             while len(in_flight) >= _TRIPS_IN_FLIGHT:
-                account(in_flight.popleft().result())
-            in_flight.append(pool.submit(_send, client, trip))
+                wait()
+            in_flight.append((trip.tag, pool.submit(_send, client, trip)))
         while in_flight:
-            account(in_flight.popleft().result())
+            wait()
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
-    return total
 
 
 def _send(client: Client, trip: Trip) -> Written:

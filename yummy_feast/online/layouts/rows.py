@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.columns import Column
 from yummy_feast.online.decoding import Decoder, decoder
-from yummy_feast.online.keys import KeyEncoder, match_pattern, schemas_key
+from yummy_feast.online.keys import KeyEncoder, match_pattern, progress_key, schemas_key
 from yummy_feast.online.layouts.base import (
     Command,
     Found,
@@ -94,8 +94,8 @@ class RowsLayout(Layout):
         return match_pattern(project)
 
     def owns(self, project: str, key: bytes, join_keys: Iterable[Sequence[str]]) -> bool:
-        """Everything under the prefix but the schemas."""
-        return key != schemas_key(project)
+        """Everything under the prefix but the schemas and the progress."""
+        return key not in (schemas_key(project), progress_key(project))
 
     def removal(self, key: bytes, views: Sequence[tuple[bytes, Sequence[str]]]) -> Command:
         """Redis deletes a hash with its last field."""
