@@ -64,25 +64,43 @@ def lateness(view: FeatureView, default: float) -> int:
 
 
 def windows(
-    start: int | None, end: int, *, goes_on: bool, late: int, last: Copy | None, rows: int, view: str, state: str, now: float
+    start: int | None,
+    end: int,
+    *,
+    goes_on: bool,
+    late: int,
+    last: Copy | None,
+    rows: int,
+    view: str,
+    state: str,
+    now: float,
 ) -> list[Window]:
     """The windows to copy, one after the other.
 
     start, end: what Feast asks for. goes_on: whether it begins where the view's last window ended, as
     `materialize-incremental` does; then rows that are up to ``late`` microseconds late are wanted too, but only from
-    parts of the source that are new. last, rows: the last copy and how much of it was acknowledged. view, state: digests
-    of the view and its source as they are now. now: seconds since 1970.
+    parts of the source that are new. last, rows: the last copy and how much of it was acknowledged. view: the view's
+    digest, and state: its source's, as they are now. now: seconds since 1970.
     """
     wanted = Window(start, end)
     ours = last if last is not None and last.view == view else None
     if goes_on and start is not None:
-        known = ours is not None and ours.done and ours.end == start and bool(ours.state)
-        wanted = Window(start - late, end, ours.state if ours and known else "", start if known else None)
+        seen, seen_start = _known(ours, start)
+        wanted = Window(start - late, end, seen, seen_start)
     if ours is None or not _can_resume(ours, wanted, state, now):
         return [wanted]
     resumed = Window(ours.start, ours.end, ours.seen, ours.seen_start, rows)
     # What is left is newer than all that was asked for then, and lies in parts that are known by then.
     return [resumed] if ours.end == end else [resumed, Window(ours.end, end)]
+
+
+def _known(last: Copy | None, start: int) -> tuple[str, int | None]:
+    """What of the source was read up to ``start``: by the last copy, or by the one that it went on from."""
+    if last is not None and last.done and last.end == start and last.state:
+        return last.state, start
+    if last is not None and not last.done and last.seen_start == start:
+        return last.seen, start
+    return "", None
 
 
 def _can_resume(last: Copy, wanted: Window, state: str, now: float) -> bool:

@@ -1,8 +1,8 @@
 """How far materialization has come, kept in Redis beside the rows it concerns.
 
 Only there does it stay true: a server that was emptied has forgotten both. One hash per project,
-``keys.progress_key(project)``, with two fields per feature view: what is or was copied, as JSON, and how many of its rows
-Redis has acknowledged.
+``keys.progress_key(project)``, with two fields per feature view: what is or was copied, as JSON, and how many of its
+rows Redis has acknowledged.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ from yummy_feast.online.config import YummyOnlineStoreConfig
 from yummy_feast.online.entity_keys import EntityKeys
 from yummy_feast.online.keys import NO_JOIN_KEY, field_name
 from yummy_feast.online.layouts import layout_of
-from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
 from yummy_feast.online.progress import ProgressBook
+from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Progress, Stream, Target, Written, write_batches, write_protos
+from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
 from yummy_feast.values import kind_of, proto_finisher
 
 if TYPE_CHECKING:
@@ -132,21 +132,37 @@ class YummyOnlineStore(OnlineStore):
     def write_arrow(
         self,
         config: RepoConfig,
+        table: FeatureView,
+        batches: Iterable[pa.RecordBatch],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        progress: Progress | None = None,
+    ) -> Written:
+        """Write Arrow with join keys, features and timestamps as columns, no protobuf.
+
+        Returns what became of the rows. Raises ColumnNotFoundError for a column that is missing.
+        """
+        heard = None if progress is None else lambda _, part: progress(part.rows)
+        tables = [(table, timestamp_field, created_timestamp_column)]
+        return self.write_streams(config, tables, ((0, batch) for batch in batches), heard)[0]
+
+    def write_streams(
+        self,
+        config: RepoConfig,
         tables: Sequence[TimedView],
         batches: Iterable[tuple[int, pa.RecordBatch]],
         acknowledged: Callable[[int, Written], Any] | None = None,
     ) -> list[Written]:
-        """Write Arrow as materialization streams it: (which of ``tables``, join keys, features and times as columns).
+        """The same for several views at a time, as materialization streams them: (which of ``tables``, rows).
 
         Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
-        Raises ColumnNotFoundError for a column that is missing.
         """
         streams = [
             Stream(self._target(config, table), _entity_keys(config, table).encoder(), timestamp_field, created)
             for table, timestamp_field, created in tables
         ]
         with translated(self.settings(config)):
-            results = write_batches(self.client(config), streams, batches, acknowledged)
+            results = write_streams(self.client(config), streams, batches, acknowledged)
         for (table, _, _), written in zip(tables, results, strict=True):
             _warn_of_keyless(table, written)
         return results

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from yummy_feast.online.redis import Client
 
-__all__ = ["Progress", "Stream", "Target", "Written", "send", "write_batches", "write_protos"]
+__all__ = ["Progress", "Stream", "Target", "Written", "send", "write_batches", "write_protos", "write_streams"]
 
 Progress = Callable[[int], Any]
 
@@ -40,16 +40,39 @@ class Stream:
 
 def write_batches(
     client: Client,
+    target: Target,
+    encoder: KeyEncoder,
+    batches: Iterable[pa.RecordBatch],
+    timestamp_field: str,
+    created_timestamp_column: str | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Write every row of ``batches``, which have the join keys, the features and the timestamps as columns.
+
+    Returns what became of them; ``progress`` is called with numbers of rows that Redis has acknowledged.
+
+    Raises as ``trips.arrow_trips``, and what redis-py raises.
+    """
+    stream = Stream(target, encoder, timestamp_field, created_timestamp_column)
+    return write_streams(client, [stream], ((0, batch) for batch in batches), _counting(progress))[0]
+
+
+def _counting(progress: Progress | None) -> Callable[[int, Written], Any] | None:
+    return None if progress is None else lambda _, part: progress(part.rows) if part.rows else None
+
+
+def write_streams(
+    client: Client,
     streams: Sequence[Stream],
     batches: Iterable[tuple[int, pa.RecordBatch]],
     acknowledged: Callable[[int, Written], Any] | None = None,
 ) -> list[Written]:
     """Write every row of ``batches``: (index of the stream, rows with its join keys, features and times as columns).
 
-    Returns what became of the rows of each stream. ``acknowledged`` is called with the index of a stream and what became
-    of its next rows once Redis has answered; a stream's rows are acknowledged in the order they were given.
+    Returns what became of the rows of each stream. ``acknowledged`` is called with the index of a stream and what
+    became of its next rows once Redis has answered; a stream's rows are acknowledged in the order they were given.
 
-    Raises as ``trips.arrow_trips``, and what redis-py raises.
+    Raises as ``write_batches``.
     """
     totals = [Written()] * len(streams)
 
@@ -82,12 +105,13 @@ def write_protos(
     ``progress`` is called with numbers of rows that Redis has acknowledged. Raises as ``write_batches``.
     """
     total = Written()
+    tell = _counting(progress)
 
-    def account(_: int, part: Written) -> None:
+    def account(tag: int, part: Written) -> None:
         nonlocal total
         total += part
-        if progress is not None and part.rows:
-            progress(part.rows)
+        if tell is not None:
+            tell(tag, part)
 
     send(client, proto_trips(target, keys, data), account)
     return total

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
+from yummy_feast.offline.newest import Newest
 from yummy_feast.sources.base import SourceContext
 
 if TYPE_CHECKING:
@@ -93,33 +93,6 @@ class FeatureAnswer(Protocol):
 
     def explanation(self) -> Explanation:
         """How; matching runs if it has not yet, features are not read."""
-
-
-class Newest(ABC):
-    """The newest row per key (by event, then created time, then place in the source) of each of several reads of one
-    source. A context manager: leaving the block frees what it holds.
-
-    rows: how many there are, per read. schemas: of the batches, per read. state: what of the source was read, see
-    ``Scan.state``.
-    """
-
-    rows: tuple[int, ...]
-    schemas: tuple[pa.Schema, ...]
-    state: str
-
-    @abstractmethod
-    def batches(self, skip: Sequence[int] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """(number of the read, some of its rows), each read's rows in the order of the source: the same order every
-        time, as long as the state is the same. ``skip``: rows per read to leave out at the start.
-        """
-
-    @abstractmethod
-    def __enter__(self) -> Self: ...
-
-    @abstractmethod
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 class Engine(ABC):

@@ -119,7 +119,7 @@ class DuckDBEngine(Engine):
                 )
         for name in filter(None, (read.time, read.created)):
             unit_of(name, scan.schema.field(name).type, scan.location)
-        return scan, scan.pieces(Prune(read.time, read.start, read.end))
+        return scan, scan.pieces(Prune(read.time, read.start, read.end, seen=read.seen, seen_start=read.seen_start))
 
     def _in_range(self, read: ReadPlan, pieces: list[Piece]) -> Iterator[pa.RecordBatch]:
         columns = list(read.columns)

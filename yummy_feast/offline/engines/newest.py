@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from yummy_feast.errors import ColumnTypeError, RetrievalError
 from yummy_feast.offline.engines.arrow_stream import STREAM, streamed
-from yummy_feast.offline.engines.base import Newest
 from yummy_feast.offline.engines.codes import CANONICAL, canonical, family
 from yummy_feast.offline.engines.passes import PIECE_BITS, each, flow
+from yummy_feast.offline.newest import Newest
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.offline.times import MISSING, Int64s, instants, to_micros, unit_of
 from yummy_feast.sources.base import Piece, Scan
