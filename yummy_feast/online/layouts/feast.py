@@ -56,6 +56,7 @@ class FeastLayout(Layout):
 
     name = "feast"
     keeps_schemas = False
+    expires_fields = False
     compares_created = False
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ def cell_decoder(name: str, number: int) -> CellDecoder:
         return {"d": _float_decoder, "f": _float_decoder, "?": _bool_decoder}.get(kind.code, _integer_decoder)(
             kind, through_protobuf
         )
-    if kind.encoding is Encoding.VECTOR and kind.code in "df?":
+    if kind.encoding is Encoding.VECTOR and kind.code in "df":
         return _vector_decoder(kind, through_protobuf)
     if kind.encoding in (Encoding.TEXT, Encoding.BYTES):
         return _piece_decoder(kind, through_protobuf)
@@ -120,7 +120,7 @@ def _piece_decoder(kind: Kind, otherwise: CellDecoder) -> CellDecoder:
 
 
 def _vector_decoder(kind: Kind, otherwise: CellDecoder) -> CellDecoder:
-    """Lists of floats and bools: embeddings are long, and their elements lie as they are wanted."""
+    """Lists of floats: embeddings are long, and their elements lie as they are wanted."""
     opening = tag(kind)
     start, width = len(opening), struct.calcsize("<" + kind.code)
 

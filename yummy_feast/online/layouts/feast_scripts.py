@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 WRITE: Final = b"""
--- KEYS: entity keys. ARGV: '1' to compare ('0': overwrite), seconds to live (0: for ever), the hash fields (a msgpack
+-- KEYS: entity keys. ARGV: '1' to compare ('0': overwrite), seconds to keep (0: for ever), the hash fields (a msgpack
 -- array, that of the event timestamp first), then per key its cells in the order of the fields, the same way.
-local guarded, ttl = ARGV[1] == '1', tonumber(ARGV[2])
+local guarded, seconds = ARGV[1] == '1', tonumber(ARGV[2])
 local fields = cmsgpack.unpack(ARGV[3])
 local count, stamp = #fields, fields[1]
 -- So many arguments fit on Lua's stack, whatever it was built with.
@@ -96,7 +96,14 @@ for i, key in ipairs(KEYS) do
   elseif same then
     equal = equal + 1
   end
-  if ttl > 0 and (wins or same) then redis.call('EXPIRE', key, ttl) end
+  if wins or same then
+    -- As Feast does, the key as a whole; but never sooner than another view's row needs.
+    if seconds == 0 then
+      redis.call('PERSIST', key)
+    elseif redis.call('TTL', key) < seconds then
+      redis.call('EXPIRE', key, seconds)
+    end
+  end
 end
 return {written, equal}
 """
