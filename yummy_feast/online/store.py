@@ -27,6 +27,7 @@ from yummy_feast.online.keys import NO_JOIN_KEY, field_name
 from yummy_feast.online.layouts import layout_of
 from yummy_feast.online.progress import ProgressBook
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
+from yummy_feast.online.retention import expires_fields, retention
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
@@ -177,13 +178,15 @@ class YummyOnlineStore(OnlineStore):
 
     def _target(self, config: RepoConfig, table: FeatureView) -> Target:
         online: YummyOnlineStoreConfig = config.online_store
+        layout = layout_of(config)
         return Target(
-            layout=layout_of(config),
+            layout=layout,
             book=self.schemas(config),
             view=_stored_as(config, table),
             features=tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features),
-            retention=online.key_ttl_seconds or 0,
+            retention=retention(online.key_ttl_seconds, getattr(table, "ttl", None)),
             newer_wins=not online.skip_dedup,
+            field_expiry=layout.expires_fields and expires_fields(self.client(config), config.project),
             one_key_scripts=online.redis_type == "redis_cluster",
         )
 

@@ -59,8 +59,8 @@ def test_a_push_is_one_command() -> None:
     [command] = trip.commands
     assert command[0] == "EVAL"
     assert keys_of(command) == tuple(ENCODER.encode_columns({"id": [1, 2]}))
-    assert command[5:7] == (b"stats", 0)
-    assert len(command) == 3 + 2 + 2 + 2
+    assert command[5:8] == (b"stats", 0, 0)
+    assert len(command) == 3 + 2 + 3 + 2
 
 
 def test_every_row_goes_once_and_in_order() -> None:

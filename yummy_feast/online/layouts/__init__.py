@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.online.layouts.base import Layout
+from yummy_feast.online.layouts.feast import FeastLayout
 from yummy_feast.online.layouts.rows import ROWS
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LAYOUTS: dict[str, Callable[[RepoConfig], Layout]] = {
     "rows": lambda _: ROWS,
+    "feast": lambda config: FeastLayout(config.entity_key_serialization_version),
 }
 """Name in feature_store.yaml -> the layout that a repository's configuration means by it."""
 

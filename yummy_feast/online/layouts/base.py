@@ -119,6 +119,9 @@ class Layout(ABC):
     keeps_schemas: bool
     """Whether the rows of a project need the schemas beside them (``schemas.SchemaBook``)."""
 
+    expires_fields: bool
+    """Whether a row lies in one field and so can expire by itself, where the server lets fields expire."""
+
     compares_created: bool
     """Whether the server compares created timestamps too. If not, the newest of each key goes alone."""
 

@@ -37,6 +37,7 @@ class RowsLayout(Layout):
 
     name = "rows"
     keeps_schemas = True
+    expires_fields = True
     compares_created = True
 
     def key_encoder(self, project: str, join_keys: Iterable[tuple[str, int | ValueType]]) -> KeyEncoder:
@@ -87,7 +88,7 @@ class RowsLayout(Layout):
         rows = encode(schema, columns, times.event, times.created, times.created_null)
         script = NEWER_WINS if target.newer_wins else LAST_WINS
         registration = target.book.registration(target.view, schema)
-        return Packed(script, (target.view, target.retention), rows, registration)
+        return Packed(script, (target.view, target.retention, int(target.field_expiry)), rows, registration)
 
     def pattern(self, project: str) -> bytes:
         """The prefix that no other project's keys have."""
