@@ -19,14 +19,14 @@ from feast.types import Int64
 from feast.value_type import ValueType
 from tqdm import tqdm
 
-from tests.feast.repo import FORMATS, at_socket, feature_store
-from tests.online_server import client, server, socket
+from tests.feast.repo import FORMATS, at, feature_store
+from tests.online_server import address, client, server
 from tests.unit.online.servers import python
 from yummy_feast import ParquetSource
 from yummy_feast.sources.base import context_of
 from yummy_feast.sources.parquet_pieces import ParquetPiece
 
-__all__ = ["client", "server", "socket"]
+__all__ = ["address", "client", "server"]
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -80,9 +80,9 @@ def trips(store: FeatureStore, *drivers: int, feature: str = "stats:trips") -> l
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_late_rows_of_new_parts_come_online_and_old_parts_are_left_alone(
-    tmp_path: Path, socket: str, kind: str, sent: Any
+    tmp_path: Path, address: str, kind: str, sent: Any
 ) -> None:
-    store = feature_store(tmp_path, online=at_socket(socket), lateness="30m")
+    store = feature_store(tmp_path, online=at(address), lateness="30m")
     first = rows(*((driver, NOON - MINUTE * driver, driver) for driver in range(1, 21)))
     source = FORMATS[kind](tmp_path, "rows", first, timestamp_field="known_at")
     store.apply([DRIVER, view(source)])
@@ -101,8 +101,8 @@ def test_late_rows_of_new_parts_come_online_and_old_parts_are_left_alone(
     assert sent(lambda: store.materialize_incremental(NOON + 4 * MINUTE)) == 0
 
 
-def test_a_late_row_loses_to_a_newer_one(tmp_path: Path, socket: str) -> None:
-    store = feature_store(tmp_path, online=at_socket(socket))
+def test_a_late_row_loses_to_a_newer_one(tmp_path: Path, address: str) -> None:
+    store = feature_store(tmp_path, online=at(address))
     (tmp_path / "rows").mkdir()
     source = ParquetSource("rows", name="rows", timestamp_field="known_at")
     pq.write_table(rows((1, NOON, 5)), tmp_path / "rows" / "a.parquet")
@@ -118,9 +118,9 @@ def test_a_late_row_loses_to_a_newer_one(tmp_path: Path, socket: str) -> None:
     [("0s", {}, None), ("2h", {}, 2), ("0s", {"lateness": "2h"}, 2), ("2h", {"lateness": "1m"}, None)],
 )
 def test_how_late_is_the_repositorys_or_the_views_choice(
-    tmp_path: Path, socket: str, lateness: str, tags: dict[str, str], found: int | None
+    tmp_path: Path, address: str, lateness: str, tags: dict[str, str], found: int | None
 ) -> None:
-    store = feature_store(tmp_path, online=at_socket(socket), lateness=lateness)
+    store = feature_store(tmp_path, online=at(address), lateness=lateness)
     (tmp_path / "rows").mkdir()
     pq.write_table(rows((1, NOON, 1)), tmp_path / "rows" / "a.parquet")
     store.apply([DRIVER, view(ParquetSource("rows", name="rows", timestamp_field="known_at"), tags=tags)])
@@ -138,7 +138,7 @@ import feast.feature_store
 from datetime import datetime
 from pathlib import Path
 from tqdm import tqdm
-from tests.feast.repo import at_socket, feature_store
+from tests.feast.repo import at, feature_store
 from yummy_feast.materialization import copying
 
 class Deadly(tqdm):
@@ -151,22 +151,22 @@ class Deadly(tqdm):
 
 feast.feature_store.tqdm = Deadly
 copying._NOTE_EVERY = 0.0
-store = feature_store(Path(sys.argv[1]), online=at_socket(sys.argv[2]))
+store = feature_store(Path(sys.argv[1]), online=at(sys.argv[2]))
 store.materialize_incremental(datetime.fromisoformat(sys.argv[3]))
 """
 MANY = 60_000
 
 
 @pytest.fixture
-def cut_off(tmp_path: Path, socket: str) -> FeatureStore:
+def cut_off(tmp_path: Path, address: str) -> FeatureStore:
     """A run of ``MANY`` rows was killed after half of them."""
-    store = feature_store(tmp_path, online=at_socket(socket))
+    store = feature_store(tmp_path, online=at(address))
     (tmp_path / "rows").mkdir()
     write_many(tmp_path, "a")
     source = ParquetSource("rows", name="rows", timestamp_field="known_at")
     # A ttl of many years: the first incremental run begins so long ago.
     store.apply([DRIVER, view(source, ttl=timedelta(days=36500))])
-    process = python(CUT_OFF, str(tmp_path), socket, NOON.isoformat(), str(MANY // 2))
+    process = python(CUT_OFF, str(tmp_path), address, NOON.isoformat(), str(MANY // 2))
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert store.get_feature_view("stats").most_recent_end_time is None
@@ -241,9 +241,9 @@ def test_after_the_view_changed_everything_is_copied(cut_off: FeatureStore, sent
 
 
 def test_views_of_one_source_are_read_once(
-    tmp_path: Path, socket: str, monkeypatch: pytest.MonkeyPatch, sent: Any
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, sent: Any
 ) -> None:
-    store = feature_store(tmp_path, online=at_socket(socket))
+    store = feature_store(tmp_path, online=at(address))
     columns = {name: np.arange(6) + base for base, name in enumerate(("a", "b", "c"))}
     times = pa.array([NOON + MINUTE * at for at in range(6)], pa.timestamp("us", "UTC"))
     table = pa.table({"driver_id": [1, 2, 3, 1, 2, 3], "region_id": [1] * 5 + [2], "known_at": times, **columns})
@@ -275,8 +275,8 @@ def test_views_of_one_source_are_read_once(
         assert store.get_feature_view(name).most_recent_end_time == NOON + HOUR
 
 
-def test_one_view_that_cannot_be_read_fails_alone(tmp_path: Path, socket: str) -> None:
-    store = feature_store(tmp_path, online=at_socket(socket))
+def test_one_view_that_cannot_be_read_fails_alone(tmp_path: Path, address: str) -> None:
+    store = feature_store(tmp_path, online=at(address))
     pq.write_table(rows((1, NOON, 5)), tmp_path / "rows.parquet")
     source = ParquetSource("rows.parquet", name="rows", timestamp_field="known_at")
     wrong = view(source, "wrong", schema=[Field(name="distance", dtype=Int64)])

@@ -51,10 +51,10 @@ def test_one_writer_against_a_model(client_of_session: Any, batches: list[list[R
     assert stored(client_of_session, project, 3) == {key: (row[1], row[3]) for key, row in model.items()}
 
 
-def test_writers_of_four_processes_at_a_time(client: Any, socket: str) -> None:
+def test_writers_of_four_processes_at_a_time(client: Any, address: str) -> None:
     seed, rows, keys = 20_261_123, 24_000, 6_000
     contested = contested_rows(seed, rows, keys)
-    for rival in start_rivals(socket, seed, rows, keys, writers=4):
+    for rival in start_rivals(address, seed, rows, keys, writers=4):
         _, errors = rival.communicate(timeout=120)
         assert rival.returncode == 0, errors
     newest = {key: max(rank(row) for row in contested[key::keys]) for key in range(keys)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.unit.online.servers import valkey
 from yummy_feast.online.layouts.base import Layout, Target
 from yummy_feast.online.layouts.feast import FeastLayout
 from yummy_feast.online.layouts.rows import ROWS
+from yummy_feast.online.redis import RedisSettings, connect
 from yummy_feast.online.retention import can_expire_fields, expires_fields, retention
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
@@ -134,16 +136,17 @@ def old_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(params=["no such command", "no permission"])
-def old(request: pytest.FixtureRequest, old_port: int, socket: str) -> Iterator[Any]:
+def old(request: pytest.FixtureRequest, old_port: int, address: str) -> Iterator[Any]:
     """A server without the command, and one that does not let us use it."""
     if request.param == "no such command":
         with redis.Redis(port=old_port) as client:
             client.flushall()
             yield client
         return
-    with redis.Redis(unix_socket_path=socket) as admin:
+    settings = RedisSettings.parse(address)
+    with connect(settings) as admin:
         admin.execute_command("ACL", "SETUSER", "plain", "on", ">x", "~*", "+@all", "-hexpire", "-hpersist")
-        with redis.Redis(unix_socket_path=socket, username="plain", password="x") as client:
+        with connect(replace(settings, username="plain", password="x")) as client:
             yield client
         admin.execute_command("ACL", "DELUSER", "plain")
 

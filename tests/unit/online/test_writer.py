@@ -116,7 +116,7 @@ def test_rows_of_one_key_in_one_batch(client: Any) -> None:
         (2, 10, 5, 6),
     ]
     for newer_wins in (True, False):
-        client.flushall()
+        client.flushdb()
         written = write(client, target_of(client, newer_wins=newer_wins), *rows)
         assert written.rows == 6
         assert (value(client, 1), value(client, 2)) == (2, 6)
@@ -242,14 +242,14 @@ def test_integers_of_any_size_make_few_schemas(client: Any) -> None:
 def test_a_schema_that_somebody_removed_is_there_again_with_the_next_rows(client: Any) -> None:
     target = target_of(client)
     write(client, target, (1, 10, None, 1))
-    client.flushall()
+    client.flushdb()
     write(client, target, (1, 10, None, 2))
     assert value(client) == 2
 
 
 def test_rows_without_a_key_are_counted_and_left_out(client: Any) -> None:
     for newer_wins in (True, False):
-        client.flushall()
+        client.flushdb()
         target = target_of(client, newer_wins=newer_wins)
         assert write(client, target, (None, 10, None, 1), (1, 10, None, 2), (None, 9, None, 3)) == Written(
             written=1, keyless=2

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.online_server import client, client_of_session, server, socket
+from tests.online_server import address, client, client_of_session, server
 from yummy_feast.errors import ConfigError, RowDecodeError
 from yummy_feast.online.columns import of_stored
 from yummy_feast.online.layouts.base import Target, Times
@@ -22,7 +22,7 @@ from yummy_feast.online.layouts.feast import FeastLayout, feature_field, timesta
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.values import BY_NAME
 
-__all__ = ["client", "client_of_session", "server", "socket"]
+__all__ = ["address", "client", "client_of_session", "server"]
 
 LAYOUT = FeastLayout()
 INT64 = BY_NAME["INT64"].number
