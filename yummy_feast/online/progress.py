@@ -47,9 +47,10 @@ class ProgressBook:
 
     def last(self, view: bytes) -> tuple[Copy | None, int]:
         """The last copy of ``view`` (as it is stored), and how many of its rows were acknowledged."""
-        found, rows = self._client.hmget(self._key, [view, _rows_of(view)])
+        found = self._client.hget(self._key, view)
         if found is None:
             return None, 0
+        rows = self._client.hget(self._key, _rows_of(view))
         try:
             return msgspec.json.decode(found, type=Copy), int(rows or 0)
         except (msgspec.DecodeError, ValueError):
