@@ -83,6 +83,25 @@ class Piece(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class SeenPiece:
+    """A piece that an earlier read saw: of its rows, only those from ``start`` on (see ``Prune.seen_start``) are
+    wanted.
+    """
+
+    piece: Piece
+    start: int
+
+    @property
+    def rows(self) -> int | None:
+        """See ``Piece.rows``."""
+        return self.piece.rows
+
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """See ``Piece.read``."""
+        return self.piece.read(columns)
+
+
 class Scan(ABC):
     """One resolved look at a source."""
 

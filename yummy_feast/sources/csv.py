@@ -169,12 +169,11 @@ class CsvScan(Scan):
         """See ``Scan.pieces``. CSV has no statistics: only ``key=value`` folders let a file be left out."""
         parts = WantedParts(prune, self.schema, self._date_partition)
         seen = seen_files(parts.state, self._files)
-        pieces = [
-            piece
+        return [
+            parts.marked(cast("Piece", piece), parts.of(seen=known))
             for piece, known in zip(self._pieces, seen, strict=True)
             if parts.of(seen=known).may_hold(piece.bounds)
         ]
-        return cast("list[Piece]", pieces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,14 +175,11 @@ class DeltaScan(Scan):
         chosen = [(item, parts.of(seen=item.file.text in seen)) for item in self._files]
         chosen = [(item, wanted) for item, wanted in chosen if wanted.may_hold(item.bounds)]
         footers = self._footers_of([item for item, _ in chosen])
-        return cast(
-            "list[Piece]",
-            [
-                piece
-                for (item, wanted), footer in zip(chosen, footers, strict=True)
-                for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
-            ],
-        )
+        return [
+            parts.marked(cast("Piece", piece), wanted)
+            for (item, wanted), footer in zip(chosen, footers, strict=True)
+            for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
+        ]
 
     def _seen_in(self, state: str) -> frozenset[str]:
         """Files that ``state`` covers, asked of the log once."""

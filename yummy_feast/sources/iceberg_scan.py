@@ -100,7 +100,7 @@ class IcebergScan(Scan):
         tasks = [(task, wanted) for task, wanted in tasks if wanted.may_hold(time_bounds(task.file, self._fields))]
         with self._lock:
             self._load([task for task, _ in tasks if _is_parquet(task)])
-        return [piece for task, wanted in tasks for piece in self._pieces_of(task, wanted)]
+        return [parts.marked(piece, wanted) for task, wanted in tasks for piece in self._pieces_of(task, wanted)]
 
     # ------------------------------------------------------------------------------ planning
 

@@ -97,12 +97,11 @@ class ParquetScan(Scan):
         """See ``Scan.pieces``. Decided from the footers in memory."""
         parts = WantedParts(prune, self.schema, self._date_partition)
         seen = seen_files(parts.state, self._stored)
-        pieces = [
-            piece
+        return [
+            parts.marked(cast("Piece", piece), parts.of(seen=known))
             for (footer, columns), known in zip(self._files, seen, strict=True)
             for piece in parquet_pieces(footer, columns, parts.of(seen=known))
         ]
-        return cast("list[Piece]", pieces)
 
 
 def _compression(metadata: pq.FileMetaData) -> str:

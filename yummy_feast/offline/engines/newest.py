@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ from yummy_feast.offline.engines.passes import PIECE_BITS, each, flow
 from yummy_feast.offline.newest import Newest
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.offline.times import MISSING, Int64s, instants, to_micros, unit_of
-from yummy_feast.sources.base import Piece, Scan
+from yummy_feast.sources.base import Piece, Scan, SeenPiece
 from yummy_feast.sources.files import first_line
 
 logger = logging.getLogger(__name__)
@@ -110,11 +111,13 @@ class EmbeddedNewest(Newest):
 
         def keyed(number: int) -> list[pa.RecordBatch]:
             out, offset = [], 0
-            for batch in self._pieces[number].read(names):
+            piece = self._pieces[number]
+            wanted_from = replace(read, start=piece.start) if isinstance(piece, SeenPiece) else read
+            for batch in piece.read(names):
                 keys = [canonical(batch.column(name), kind, name) for name, kind in kinds.items()]
                 times = instants(batch.column(read.time))
                 created = instants(batch.column(read.created)) if read.created else np.zeros(len(times), np.int64)
-                wanted = inside(read, batch) & (times != MISSING)
+                wanted = inside(wanted_from, batch) & (times != MISSING)
                 address = np.arange(offset, offset + batch.num_rows, dtype=np.int64) + (number << PIECE_BITS)
                 offset += batch.num_rows
                 # Shifted so that the order stays and none is negative.
