@@ -24,7 +24,7 @@ from yummy_feast.errors import (
 from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySource
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
 from yummy_feast.sources.files import Location, first_line, locate
-from yummy_feast.sources.keywords import PathLike, SourceKeywords, path_text
+from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
@@ -62,7 +62,7 @@ class DeltaSource(YummySource):
         if version is not None and timestamp is not None:
             raise ConfigError(f"source '{self.name}' has version and timestamp", hint="give one of them")
         self.path = path_text(path)
-        self.version = version
+        self.version = counted(version, self.name, "version")
         self.timestamp = _utc_text(timestamp, self.name)
 
     @property
@@ -73,7 +73,7 @@ class DeltaSource(YummySource):
     def scan(self, context: SourceContext) -> DeltaScan:
         """See ``YummySource.scan``. Reads the table's log."""
         place = locate(self.path, self.settled(context))
-        return DeltaScan(place, self._table(context), self.date_partition_column)
+        return DeltaScan(self.path, place, self._table(context), self.date_partition_column)
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the table, for a DuckDB that has its delta extension."""
@@ -137,8 +137,8 @@ class DeltaScan(Scan):
 
     format = "delta"
 
-    def __init__(self, place: Location, table: DeltaTable, date_partition: str = "") -> None:
-        self.location = place.text
+    def __init__(self, location: str, place: Location, table: DeltaTable, date_partition: str = "") -> None:
+        self.location = location
         self.snapshot = f"version {table.version()}"
         with _table_errors(place.text):
             self.schema, self._columns = columns_of_table(table, place.text)

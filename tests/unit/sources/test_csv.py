@@ -159,6 +159,18 @@ def test_types_that_csv_cannot_hold() -> None:
             CsvSource("x.csv", timestamp_field="ts", schema={"a": kind})
 
 
+@pytest.mark.parametrize("kind", ["inte64", int])
+def test_a_type_that_there_is_not_is_named_with_its_column(kind: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^source 'x\.csv': schema: column 'a': '.*int.*' is no Arrow type"):
+        CsvSource("x.csv", timestamp_field="ts", schema={"a": kind})
+
+
+def test_header_is_true_or_false() -> None:
+    word: Any = "no"
+    with pytest.raises(ConfigError, match=r"^source 'x\.csv': header is 'no' \(give True or False\)"):
+        CsvSource("x.csv", timestamp_field="ts", header=word)
+
+
 # ------------------------------------------------------------------------------ dialects
 
 
