@@ -96,7 +96,13 @@ class CsvSource(FilesSource):
         declared = {name: parse_type(text) for name, text in self.schema.items()}
         columns = _file_columns(file, self.dialect, declared)
         schema = pa.schema([(name, _append_type(column, table, name)) for name, column in columns.items()])
-        rows = conformed(table, schema, file.text)
+        try:
+            rows = conformed(table, schema, file.text)
+        except ColumnTypeError as error:
+            # Nothing but its text so far says what a column of CSV holds: 1, 2, 3 does not mean that 2.5 is wrong.
+            raise ColumnTypeError(
+                error.message, hint="mend the value, or declare the column's type with CsvSource(schema=...)"
+            ) from error
         stored = [
             column.to_stored(values, name, file.text)
             for (name, column), values in zip(columns.items(), rows.columns, strict=True)

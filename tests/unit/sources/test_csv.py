@@ -294,6 +294,17 @@ def test_append_keeps_the_text_that_was_there(context: SourceContext) -> None:
     assert read(source.scan(context))["code"].to_pylist() == [" spaced ", "a,b"]
 
 
+def test_append_to_a_column_that_looked_narrower(context: SourceContext) -> None:
+    path = context.repo_path / "x.csv"
+    path.write_text("ts,n\n2026-11-01,1\n")
+    new = pa.table({"ts": pa.array([1700000000], pa.timestamp("s")), "n": [2.5]})
+    wanted = r"x\.csv: column 'n' is double and does not fit int64: .*\(.*CsvSource\(schema=\.\.\.\)\)"
+    with pytest.raises(ColumnTypeError, match=wanted):
+        CsvSource("x.csv", timestamp_field="ts").append(new, context)
+    CsvSource("x.csv", timestamp_field="ts", schema={"n": "double"}).append(new, context)
+    assert read(CsvSource("x.csv", timestamp_field="ts").scan(context))["n"].to_pylist() == [1.0, 2.5]
+
+
 def test_a_query_string_that_duckdb_reads(context: SourceContext) -> None:
     import duckdb
 
