@@ -10,9 +10,11 @@ from feast.infra.passthrough_provider import PassthroughProvider
 from yummy_feast.materialization.engine import YummyBatchEngine
 from yummy_feast.offline.store import YummyOfflineStore
 from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.settings import refuse_unfilled
 
 if TYPE_CHECKING:
     from feast.infra.compute_engines.base import ComputeEngine
+    from feast.repo_config import RepoConfig
 
 
 class YummyProvider(PassthroughProvider):
@@ -21,6 +23,16 @@ class YummyProvider(PassthroughProvider):
     Views that Feast's compute engine must transform first, a `batch_engine` other than Feast's local one, and stores
     that are not ours, go Feast's own way.
     """
+
+    def __init__(self, config: RepoConfig) -> None:
+        # Feast fills these blocks itself, with less than ours know: a default would become the name of a folder.
+        for key, block in (
+            ("registry", config.registry_config),
+            ("auth", config.auth),
+            ("batch_engine", config.batch_engine_config),
+        ):
+            refuse_unfilled(block, f"feature_store.yaml: {key}")
+        super().__init__(config)
 
     @property
     def batch_engine(self) -> ComputeEngine:

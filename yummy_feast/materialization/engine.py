@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,7 +76,11 @@ class YummyBatchEngine(LocalComputeEngine):
         # YummyProvider makes this engine for these two stores alone.
         offline, online = cast("YummyOfflineStore", self.offline_store), cast("YummyOnlineStore", self.online_store)
         stores = Stores(self.repo_config, offline, online, _bar_of(tasks))
-        outcomes = copy(stores, [_task(task) for task in ours], lambda number: done(ours[number]))
+        outcomes = copy(
+            stores,
+            [Task(one.feature_view, one.start_time, one.end_time) for one in map(_widened, ours)],
+            lambda number: done(ours[number]),
+        )
         results = {id(task): outcome.error for task, outcome in zip(ours, outcomes, strict=True)}
         jobs: list[MaterializationJob] = []
         for task in tasks:
@@ -87,7 +92,7 @@ class YummyBatchEngine(LocalComputeEngine):
                 # the source they came from, once more with every run.
                 jobs.append(_job(task, None))
             else:
-                jobs += super().materialize(registry, task, **options)
+                jobs += super().materialize(registry, _widened(task), **options)
             if jobs[-1].status() == MaterializationJobStatus.SUCCEEDED:
                 done(task)
         return jobs
@@ -100,10 +105,11 @@ def _bar_of(tasks: Sequence[MaterializationTask]) -> Callable[[Any], tqdm[Any]]:
     return found or (lambda total: tqdm(total=total))
 
 
-def _task(task: MaterializationTask) -> Task:
-    if task.disable_event_timestamp:
-        return Task(task.feature_view, BEGINNING, datetime.now(UTC))
-    return Task(task.feature_view, task.start_time, task.end_time)
+def _widened(task: MaterializationTask) -> MaterializationTask:
+    """Everything up to now, where that is asked for."""
+    if not task.disable_event_timestamp:
+        return task
+    return replace(task, start_time=BEGINNING, end_time=datetime.now(UTC))
 
 
 def _job(task: MaterializationTask, error: BaseException | None) -> LocalMaterializationJob:

@@ -11,8 +11,16 @@ from typing import Any, ClassVar, Unpack, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
+from feast.types import ComplexFeastType, PrimitiveFeastType
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, SourceReadError, nearest
+from yummy_feast.errors import (
+    ColumnNotFoundError,
+    ColumnTypeError,
+    ConfigError,
+    SourceReadError,
+    ValueTypeError,
+    nearest,
+)
 from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.csv_dialect import Dialect, codec_of, csv_readable
 from yummy_feast.sources.csv_types import ColumnText, FileTypes, file_types, first_misfit
@@ -55,9 +63,13 @@ class CsvSource(FilesSource):
         super().__init__(path, **common)
         if len(delimiter) != 1:
             raise ConfigError(f"source '{self.name}': delimiter {delimiter!r} is not one character")
+        if not isinstance(header, bool):
+            raise ConfigError(f"source '{self.name}': header is {header!r}", hint="give True or False")
         self.delimiter = delimiter
         self.header = header
-        self.schema = {name: str(_declared_type(name, declared)) for name, declared in (schema or {}).items()}
+        self.schema = {
+            name: str(_declared_type(self.name, name, declared)) for name, declared in (schema or {}).items()
+        }
 
     @property
     def dialect(self) -> Dialect:
@@ -85,7 +97,13 @@ class CsvSource(FilesSource):
         declared = {name: parse_type(text) for name, text in self.schema.items()}
         columns = _file_columns(file, self.dialect, declared)
         schema = pa.schema([(name, _append_type(column, table, name)) for name, column in columns.items()])
-        rows = conformed(table, schema, file.text)
+        try:
+            rows = conformed(table, schema, file.text)
+        except ColumnTypeError as error:
+            # Nothing but its text so far says what a column of CSV holds: 1, 2, 3 does not mean that 2.5 is wrong.
+            raise ColumnTypeError(
+                error.message, hint="mend the value, or declare the column's type with CsvSource(schema=...)"
+            ) from error
         stored = [
             column.to_stored(values, name, file.text)
             for (name, column), values in zip(columns.items(), rows.columns, strict=True)
@@ -315,15 +333,18 @@ def _append_type(column: CsvColumn, table: pa.Table, name: str) -> pa.DataType:
     return column.type
 
 
-def _declared_type(name: str, declared: Any) -> pa.DataType:
-    if isinstance(declared, pa.DataType):
-        found = declared
-    elif isinstance(declared, str):
-        found = parse_type(declared)
-    else:
-        found = arrow_type_of(declared)
+def _declared_type(source: str, name: str, declared: Any) -> pa.DataType:
+    where = f"source '{source}': schema: column '{name}'"
+    try:
+        if isinstance(declared, pa.DataType):
+            found = declared
+        else:
+            is_feasts = isinstance(declared, PrimitiveFeastType | ComplexFeastType)
+            found = arrow_type_of(declared) if is_feasts else parse_type(str(declared))
+    except (ConfigError, ValueTypeError) as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
     if pt.is_nested(found) or pt.is_binary(found) or pt.is_large_binary(found):
-        raise ConfigError(f"schema: column '{name}' is {found}, which CSV cannot hold", hint="use ParquetSource")
+        raise ConfigError(f"{where} is {found}, which CSV cannot hold", hint="use ParquetSource")
     return found
 
 

@@ -25,7 +25,7 @@ from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySou
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
 from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
 from yummy_feast.sources.files import Location, first_line, locate
-from yummy_feast.sources.keywords import PathLike, SourceKeywords, path_text
+from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
@@ -63,7 +63,7 @@ class DeltaSource(YummySource):
         if version is not None and timestamp is not None:
             raise ConfigError(f"source '{self.name}' has version and timestamp", hint="give one of them")
         self.path = path_text(path)
-        self.version = version
+        self.version = counted(version, self.name, "version")
         self.timestamp = _utc_text(timestamp, self.name)
 
     @property
@@ -79,7 +79,7 @@ class DeltaSource(YummySource):
         def at_version(version: int) -> DeltaTable:
             return cast("DeltaTable", _deltalake().DeltaTable(uri, version=version, storage_options=options))
 
-        return DeltaScan(place, self._table(context), at_version, self.date_partition_column)
+        return DeltaScan(self.path, place, self._table(context), at_version, self.date_partition_column)
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the table, for a DuckDB that has its delta extension."""
@@ -145,12 +145,13 @@ class DeltaScan(Scan):
 
     def __init__(
         self,
+        location: str,
         place: Location,
         table: DeltaTable,
         at_version: Callable[[int], DeltaTable],
         date_partition: str = "",
     ) -> None:
-        self.location = place.text
+        self.location = location
         self._place = place
         self._table = table
         self._at_version = at_version
