@@ -336,7 +336,7 @@ def test_rows_without_a_key_are_left_out(store: FeatureStore, tmp_path: Path, ca
     with caplog.at_level(logging.INFO, "yummy_feast"):
         store.materialize(NOON, NOON)
     assert read(store, drivers=1) == {"trips": [2]}
-    assert "rows.parquet: left out 2 rows whose join key is null" in caplog.text
+    assert "rows.parquet: left out 2 rows whose join key driver_id is null" in caplog.text
     assert "feature view stats: 1 rows written" in caplog.text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from yummy_feast.online.keys import KeyEncoder
+from yummy_feast.online.layouts.rows import ROWS
 from yummy_feast.online.redis import RedisSettings, connect
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Target, Written, write_batches
@@ -37,7 +38,7 @@ def encoder(project: str) -> KeyEncoder:
 
 
 def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool = True) -> Written:
-    target = Target(client, SchemaBook(client, project), VIEW, FEATURES, newer_wins=newer_wins)
+    target = Target(ROWS, SchemaBook(client, project), VIEW, FEATURES, newer_wins=newer_wins)
     arrow = [
         pa.RecordBatch.from_pydict(
             {
@@ -49,7 +50,7 @@ def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool 
         )
         for rows in batches
     ]
-    return write_batches(target, encoder(project), arrow, "event", "created")
+    return write_batches(client, target, encoder(project), arrow, "event", "created")
 
 
 def contested_rows(seed: int, rows: int, keys: int) -> list[Row]:

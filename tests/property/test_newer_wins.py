@@ -18,6 +18,7 @@ from tests.property.rival_writers import (
     start_rivals,
     write,
 )
+from yummy_feast.online.layouts.rows import ROWS as ROWS_LAYOUT
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
 
@@ -32,7 +33,7 @@ _projects = (f"p{number}" for number in itertools.count())
 def stored(client: Any, project: str, keys: int) -> dict[int, tuple[int, int]]:
     """Per key the event timestamp and the value that is there."""
     names = encoder(project).encode_columns({"id": list(range(keys))})
-    rows = read_rows(client, SchemaBook(client, project), VIEW, FEATURES, names)
+    rows = read_rows(client, ROWS_LAYOUT, SchemaBook(client, project), VIEW, FEATURES, names)
     return {key: (row[0], row[1][0]) for key, row in enumerate(rows) if row is not None}
 
 
