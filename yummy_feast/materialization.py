@@ -41,16 +41,6 @@ _ROWS = 16 * 1024
 _BYTES = 16 * 1024 * 1024
 
 
-def is_plain(view: FeatureView) -> bool:
-    """Whether a view's rows are its source's rows: no transformation, aggregation, filter, other view or validation in
-    between.
-    """
-    return view.batch_source is not None and not any(
-        getattr(view, name, None)
-        for name in ("feature_transformation", "aggregations", "filter", "source_views", "enable_validation")
-    )
-
-
 def materialize(
     config: RepoConfig,
     view: FeatureView,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from feast.infra.passthrough_provider import PassthroughProvider
 
-from yummy_feast.materialization import BEGINNING, is_plain, materialize
+from yummy_feast.materialization import BEGINNING, materialize
+from yummy_feast.offline.plan import is_plain
 from yummy_feast.offline.store import YummyOfflineStore
 from yummy_feast.online.store import YummyOnlineStore
 
