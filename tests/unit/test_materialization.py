@@ -18,8 +18,7 @@ from feast.value_type import ValueType
 
 from yummy_feast import materialization
 from yummy_feast.errors import ColumnTypeError, RetrievalError, ValueTypeError
-from yummy_feast.materialization import BEGINNING, materialize
-from yummy_feast.offline.plan import is_plain
+from yummy_feast.materialization import BEGINNING, is_plain, materialize
 from yummy_feast.online.writer import Written
 from yummy_feast.sources.parquet import ParquetSource
 

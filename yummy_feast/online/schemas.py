@@ -7,7 +7,7 @@ teardown` elsewhere, a flushed server) then cannot make later rows unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from yummy_feast.errors import OnlineStoreError, RowDecodeError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SchemaBook:
-    """The schemas of one project's rows, cached in this process. Threads may share one.
+    """The schemas of one project's rows, cached in this process. Threads may share one. ``key`` is their hash in Redis.
 
     What redis-py raises passes through: the caller knows the address.
     """
@@ -27,7 +27,7 @@ class SchemaBook:
     def __init__(self, client: Client, project: str) -> None:
         # redis-py declares keys as str; ours are bytes.
         self._client: Any = client
-        self._key = schemas_key(project)
+        self.key = schemas_key(project)
         # A fingerprint stands for one schema for ever, so what is here never goes stale.
         self._known: dict[tuple[bytes, bytes], RowSchema] = {}
         self._complete: set[bytes] = set()
@@ -39,7 +39,7 @@ class SchemaBook:
         """
         schema = self._known.get((view, fingerprint))
         if schema is None:
-            data = self._client.hget(self._key, _field(view, fingerprint))
+            data = self._client.hget(self.key, _field(view, fingerprint))
             if data is None:
                 raise RowDecodeError(
                     f"feature view {view.decode()!r} has rows of an unknown schema {fingerprint.hex()}",
@@ -52,15 +52,24 @@ class SchemaBook:
 
     def known(self, view: bytes) -> list[RowSchema]:
         """Every schema that rows of ``view`` have been written with, as of this process's first question."""
-        if view not in self._complete:
-            stored = self._client.hgetall(self._key)
-            for field, data in stored.items():
-                name, _, _ = field.rpartition(b":")
-                if name == view:
-                    self._remember(view, data)
-            self._complete.add(view)
+        if not self.is_complete(view):
+            self.learn(view, self._client.hgetall(self.key))
         # A copy first: another thread may be adding one.
         return [schema for (name, _), schema in list(self._known.items()) if name == view]
+
+    def is_complete(self, view: bytes) -> bool:
+        """Whether ``known`` answers without asking Redis."""
+        return view in self._complete
+
+    def learn(self, view: bytes, stored: Mapping[bytes, bytes]) -> None:
+        """Remember the schemas of ``view`` in ``stored``, which is all of the hash ``key``: now ``view`` is complete.
+
+        For whoever asks Redis over a connection of its own. RowDecodeError for a damaged schema.
+        """
+        for field, data in stored.items():
+            if field.rpartition(b":")[0] == view:
+                self._remember(view, data)
+        self._complete.add(view)
 
     def registration(self, view: bytes, schema: RowSchema) -> tuple[str | bytes, ...]:
         """The Redis command that must reach the server before a row of ``schema`` does.
@@ -74,14 +83,14 @@ class SchemaBook:
                 f"two schemas of feature view {view.decode()!r} share the fingerprint {schema.fingerprint.hex()}",
                 hint="rename or reorder a feature",
             )
-        return ("HSET", self._key, _field(view, schema.fingerprint), schema.to_json())
+        return ("HSET", self.key, _field(view, schema.fingerprint), schema.to_json())
 
     def forget(self, views: Iterable[bytes]) -> None:
         """Remove the schemas of views that have no rows any more, here and in Redis."""
         gone = set(views)
-        fields = [field for field in self._client.hkeys(self._key) if field.rpartition(b":")[0] in gone]
+        fields = [field for field in self._client.hkeys(self.key) if field.rpartition(b":")[0] in gone]
         if fields:
-            self._client.hdel(self._key, *fields)
+            self._client.hdel(self.key, *fields)
         self._complete -= gone
         for view, fingerprint in list(self._known):
             if view in gone:

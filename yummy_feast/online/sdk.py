@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yummy_feast.online.answer import OnlineFeatures, Status
 from yummy_feast.online.compile import PlanCache
+from yummy_feast.online.layouts.base import Schemas
 from yummy_feast.online.redis import RedisSettings, client_for, translated
 from yummy_feast.online.request import to_columns
 from yummy_feast.online.response import YummyOnlineResponse
-from yummy_feast.online.retrieval import Schemas, read
+from yummy_feast.online.retrieval import read
 
 if TYPE_CHECKING:
     from feast import FeatureService, RepoConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,14 @@ from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
 from yummy_feast.online.config import YummyOnlineStoreConfig
 from yummy_feast.online.entity_keys import EntityKeys
-from yummy_feast.online.keys import field_name
+from yummy_feast.online.keys import NO_JOIN_KEY, field_name
+from yummy_feast.online.layouts import layout_of
+from yummy_feast.online.progress import ProgressBook
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
+from yummy_feast.online.retention import expires_fields, retention
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Progress, Target, Written, write_batches, write_protos
+from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
 from yummy_feast.values import kind_of, proto_finisher
 
 if TYPE_CHECKING:
@@ -43,6 +46,9 @@ __all__ = ["YummyOnlineStore", "YummyOnlineStoreConfig"]
 logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+TimedView = tuple["FeatureView", str, str | None]
+"""A feature view with the columns of its event and created timestamps."""
 
 
 class YummyOnlineStore(OnlineStore):
@@ -109,7 +115,9 @@ class YummyOnlineStore(OnlineStore):
             return
         keys = _entity_keys(config, table).encode([row[0] for row in data])
         with translated(self.settings(config)):
-            written = write_protos(self._target(config, table), keys, [row[1:] for row in data], progress)
+            written = write_protos(
+                self.client(config), self._target(config, table), keys, [row[1:] for row in data], progress
+            )
         _warn_of_keyless(table, written)
 
     async def online_write_batch_async(
@@ -131,27 +139,55 @@ class YummyOnlineStore(OnlineStore):
         created_timestamp_column: str | None = None,
         progress: Progress | None = None,
     ) -> Written:
-        """Write Arrow as materialization streams it: join keys, features and timestamps as columns, no protobuf.
+        """Write Arrow with join keys, features and timestamps as columns, no protobuf.
 
         Returns what became of the rows. Raises ColumnNotFoundError for a column that is missing.
         """
-        encoder = _entity_keys(config, table).encoder()
+        heard = None if progress is None else lambda _, part: progress(part.rows)
+        tables = [(table, timestamp_field, created_timestamp_column)]
+        return self.write_streams(config, tables, ((0, batch) for batch in batches), heard)[0]
+
+    def write_streams(
+        self,
+        config: RepoConfig,
+        tables: Sequence[TimedView],
+        batches: Iterable[tuple[int, pa.RecordBatch]],
+        acknowledged: Callable[[int, Written], Any] | None = None,
+    ) -> list[Written]:
+        """The same for several views at a time, as materialization streams them: (which of ``tables``, rows).
+
+        Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
+        """
+        streams = [
+            Stream(self._target(config, table), _entity_keys(config, table).encoder(), timestamp_field, created)
+            for table, timestamp_field, created in tables
+        ]
         with translated(self.settings(config)):
-            written = write_batches(
-                self._target(config, table), encoder, batches, timestamp_field, created_timestamp_column, progress
-            )
-        _warn_of_keyless(table, written)
-        return written
+            results = write_streams(self.client(config), streams, batches, acknowledged)
+        for (table, _, _), written in zip(tables, results, strict=True):
+            _warn_of_keyless(table, written)
+        return results
+
+    def progress(self, config: RepoConfig) -> ProgressBook:
+        """How far materialization has come. What it raises about Redis goes through ``translated``."""
+        return ProgressBook(self.client(config), config.project)
+
+    def stored_as(self, config: RepoConfig, table: FeatureView) -> bytes:
+        """The name under which the rows of a view are stored, ``_vN`` included where views are versioned."""
+        return _stored_as(config, table)
 
     def _target(self, config: RepoConfig, table: FeatureView) -> Target:
         online: YummyOnlineStoreConfig = config.online_store
+        layout = layout_of(config)
         return Target(
-            client=self.client(config),
+            layout=layout,
             book=self.schemas(config),
-            view=_field_of(config, table),
+            view=_stored_as(config, table),
             features=tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features),
-            ttl=online.key_ttl_seconds or 0,
+            retention=retention(online.key_ttl_seconds, getattr(table, "ttl", None)),
             newer_wins=not online.skip_dedup,
+            field_expiry=layout.expires_fields and expires_fields(self.client(config), config.project),
+            one_key_scripts=online.redis_type == "redis_cluster",
         )
 
     # ------------------------------------------------------------------------------------------------ reading
@@ -177,7 +213,9 @@ class YummyOnlineStore(OnlineStore):
         finishers = [proto_finisher(number) for _, number in wanted]
         keys = _entity_keys(config, table).encode(entity_keys)
         with translated(self.settings(config)):
-            rows = read_rows(self.client(config), self.schemas(config), _field_of(config, table), wanted, keys)
+            rows = read_rows(
+                self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, keys
+            )
         answer: list[tuple[datetime | None, dict[str, Value] | None]] = []
         for row in rows:
             if row is None:
@@ -202,7 +240,9 @@ class YummyOnlineStore(OnlineStore):
         wanted = tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features)
         encoded = _entity_keys(config, table).encoder().encode_arrow(keys)
         with translated(self.settings(config)):
-            return read_rows(self.client(config), self.schemas(config), _field_of(config, table), wanted, encoded)
+            return read_rows(
+                self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, encoded
+            )
 
     async def online_read_async(
         self,
@@ -274,39 +314,51 @@ class YummyOnlineStore(OnlineStore):
         Nothing to remove asks nothing of Redis, so `feast apply` works without it. Left out under
         ``full_scan_for_deletion: false``.
         """
-        kept = {_field_of(config, table) for table in tables_to_keep}
-        gone = sorted({field for table in tables_to_delete for field in _all_fields_of(config, table)} - kept)
+        kept = {_stored_as(config, table) for table in tables_to_keep}
+        gone = {
+            name: tuple(field.name for field in table.features)
+            for table in tables_to_delete
+            for name in _ever_stored_as(config, table) - kept
+        }
         if not gone or not config.online_store.full_scan_for_deletion:
             return
         with translated(self.settings(config)):
-            removed = remove_views(self.client(config), config.project, gone)
-            self.schemas(config).forget(gone)
-        logger.info("removed %d rows of %s", removed, ", ".join(field.decode() for field in gone))
+            layout = layout_of(config)
+            join_keys = _join_keys(tables_to_delete)
+            removed = remove_views(self.client(config), layout, config.project, list(gone.items()), join_keys)
+            self.progress(config).forget(gone)
+            if layout.keeps_schemas:
+                self.schemas(config).forget(gone)
+        logger.info("removed %d rows of %s", removed, ", ".join(name.decode() for name in sorted(gone)))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Remove every key of this project, and no other's."""
         with translated(self.settings(config)):
-            removed = remove_project(self.client(config), config.project)
+            removed = remove_project(self.client(config), layout_of(config), config.project, _join_keys(tables))
         self._books.clear()
         logger.info("removed %d entity keys of project %s", removed, config.project)
 
 
-def _field_of(config: RepoConfig, table: FeatureView) -> bytes:
+def _stored_as(config: RepoConfig, table: FeatureView) -> bytes:
     return field_name(compute_versioned_name(table, config.registry.enable_online_feature_view_versioning))
 
 
-def _all_fields_of(config: RepoConfig, table: FeatureView) -> set[bytes]:
-    """The fields of a view in every version it has had."""
+def _ever_stored_as(config: RepoConfig, table: FeatureView) -> set[bytes]:
+    """The names of a view in every version it has had."""
     newest = getattr(table, "current_version_number", None) or 0
     if not config.registry.enable_online_feature_view_versioning:
         newest = 0
     older = {field_name(f"{table.name}_v{version}") for version in range(1, newest + 1)}
-    return {field_name(table.name), _field_of(config, table)} | older
+    return {field_name(table.name), _stored_as(config, table)} | older
+
+
+def _join_keys(tables: Iterable[FeatureView]) -> set[tuple[str, ...]]:
+    return {tuple(sorted(table.join_keys)) or (NO_JOIN_KEY,) for table in tables}
 
 
 def _entity_keys(config: RepoConfig, table: FeatureView) -> EntityKeys:
     types = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.entity_columns}
-    return EntityKeys(config.project, types)
+    return EntityKeys(layout_of(config), config.project, types)
 
 
 def _warn_of_keyless(table: FeatureView, written: Written) -> None:

@@ -16,11 +16,12 @@ from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError
 from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.csv_dialect import Dialect, codec_of, csv_readable
 from yummy_feast.sources.csv_types import ColumnText, FileTypes, file_types, first_misfit
-from yummy_feast.sources.files import StoredFile
+from yummy_feast.sources.files import StoredFile, marked
 from yummy_feast.sources.files_source import FilesSource, partition_constants
 from yummy_feast.sources.keywords import PathLike, SourceKeywords
-from yummy_feast.sources.pruning import Bounds, Wanted, comparable
+from yummy_feast.sources.pruning import Bounds, WantedParts, comparable
 from yummy_feast.sources.schemas import cast_column, common_type, plain_type
+from yummy_feast.sources.seen import files_state, seen_files
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.sources.writing import Sink, conformed
 from yummy_feast.values import arrow_type_of
@@ -67,7 +68,7 @@ class CsvSource(FilesSource):
         """See ``YummySource.scan``. Reads the files once through unless ``schema`` has all their columns."""
         declared = {name: parse_type(text) for name, text in self.schema.items()}
         times = [self.stored_name(name) for name in (self.timestamp_field, self.created_timestamp_column) if name]
-        return CsvScan(self, self.files(context), declared, times)
+        return CsvScan(self, marked(self.files(context)), declared, times)
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the files; relative paths then start where the process runs."""
@@ -153,15 +154,27 @@ class CsvScan(Scan):
         types, constants = partition_constants(files, merged)
         self.schema = pa.schema([*merged.items(), *((name, types[name]) for name in types if name not in merged)])
         self._date_partition = source.date_partition_column
+        self._files = files
         self._pieces = [
             CsvPiece(file, dialect, _retyped(per_file, merged), self.schema, values)
             for file, per_file, values in zip(files, columns, constants, strict=True)
         ]
 
+    @property
+    def state(self) -> str:
+        """See ``Scan.state``."""
+        return files_state(self._files)
+
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. CSV has no statistics: only ``key=value`` folders let a file be left out."""
-        wanted = Wanted(prune, self.schema, self._date_partition)
-        return cast("list[Piece]", [piece for piece in self._pieces if wanted.may_hold(piece.bounds)])
+        parts = WantedParts(prune, self.schema, self._date_partition)
+        seen = seen_files(parts.state, self._files)
+        pieces = [
+            piece
+            for piece, known in zip(self._pieces, seen, strict=True)
+            if parts.of(seen=known).may_hold(piece.bounds)
+        ]
+        return cast("list[Piece]", pieces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -179,6 +179,23 @@ class Wanted:
             if bounds is not None and not wanted.may_meet(bounds):
                 return False
         return True
+
+
+class WantedParts:
+    """A Prune for parts that are new and for parts that an earlier read saw. Arguments as for ``Wanted``."""
+
+    def __init__(self, prune: Prune | None, schema: pa.Schema, date_partition: str = "") -> None:
+        self.new = Wanted(prune, schema, date_partition)
+        self.seen = self.new
+        self.state = ""
+        """The state to ask which parts were seen; empty if the answer makes no difference."""
+        if prune is not None and prune.seen and prune.seen_start is not None:
+            self.seen = Wanted(replace(prune, start=prune.seen_start), schema, date_partition)
+            self.state = prune.seen
+
+    def of(self, *, seen: bool) -> Wanted:
+        """What is wanted of one part."""
+        return self.seen if seen else self.new
 
 
 def is_time(schema: pa.Schema, column: str) -> bool:
