@@ -30,7 +30,7 @@ def remove_views(
     """
     return sum(
         _send(client, [layout.removal(key, views) for key in keys])
-        for keys in _pages(client, layout, project, join_keys)
+        for keys in pages(client, layout, project, join_keys)
     )
 
 
@@ -40,7 +40,7 @@ def remove_project(client: Client, layout: Layout, project: str, join_keys: Join
     Returns the number of entity keys removed. What redis-py raises passes through.
     """
     removed = sum(
-        _send(client, [("UNLINK", key) for key in keys]) for keys in _pages(client, layout, project, join_keys)
+        _send(client, [("UNLINK", key) for key in keys]) for keys in pages(client, layout, project, join_keys)
     )
     client.unlink(progress_key(project))
     if layout.keeps_schemas:
@@ -55,7 +55,8 @@ def _send(client: Client, commands: Sequence[Command]) -> int:
     return sum(pipeline.execute())
 
 
-def _pages(client: Any, layout: Layout, project: str, join_keys: JoinKeys) -> Iterator[Sequence[bytes]]:
+def pages(client: Any, layout: Layout, project: str, join_keys: JoinKeys) -> Iterator[Sequence[bytes]]:
+    """The entity keys of ``project``, page by page. One may come twice, and one that is made meanwhile not at all."""
     found = client.scan_iter(match=layout.pattern(project), count=_PAGE)
     keys = (key for key in found if layout.owns(project, key, join_keys))
     while page := list(islice(keys, _PAGE)):

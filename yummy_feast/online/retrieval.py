@@ -137,6 +137,32 @@ def read_rows(
     return rows_of(layout, schemas, stored_as, wanted, keys, replies)
 
 
+def read_each(
+    client: Client,
+    layout: Layout,
+    schemas: Schemas,
+    stored_as: bytes,
+    wanted: Wanted,
+    keys: Sequence[bytes | None],
+) -> list[tuple[int, tuple[Any, ...]] | RowDecodeError | None]:
+    """``read_rows`` for those who go on when rows are damaged: the error stands in the place of the row."""
+    fields = layout.fields(stored_as, [name for name, _ in wanted])
+    known = [key for key in keys if key is not None]
+    [replies] = read_hashes(client, [(HashRead(fields), known)])
+
+    def apart(start: int, stop: int) -> list[tuple[int, tuple[Any, ...]] | RowDecodeError | None]:
+        try:
+            return list(rows_of(layout, schemas, stored_as, wanted, known[start:stop], replies[start:stop]))
+        except RowDecodeError as error:
+            if stop - start == 1:
+                return [error]
+        middle = (start + stop) // 2
+        return apart(start, middle) + apart(middle, stop)
+
+    found = iter(apart(0, len(known)))
+    return [None if key is None else next(found) for key in keys]
+
+
 def rows_of(
     layout: Layout,
     schemas: Schemas,

@@ -17,7 +17,7 @@ from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 
-from yummy_feast.errors import ConfigError, OnlineRequestError, nearest
+from yummy_feast.errors import ConfigError, OnlineRequestError, RowDecodeError, nearest
 from yummy_feast.online import sdk
 from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
@@ -28,7 +28,7 @@ from yummy_feast.online.layouts import layout_of
 from yummy_feast.online.progress import ProgressBook
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
 from yummy_feast.online.retention import expires_fields, retention
-from yummy_feast.online.retrieval import read_rows
+from yummy_feast.online.retrieval import read_each, read_rows
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
 from yummy_feast.values import kind_of, proto_finisher
@@ -230,17 +230,17 @@ class YummyOnlineStore(OnlineStore):
 
     def read_stored(
         self, config: RepoConfig, table: FeatureView, keys: Mapping[str, pa.Array | pa.ChunkedArray]
-    ) -> list[tuple[int, tuple[Any, ...]] | None]:
+    ) -> list[tuple[int, tuple[Any, ...]] | RowDecodeError | None]:
         """The rows of a view as they lie in Redis, whatever their age: the reading twin of ``write_arrow``.
 
         keys: one Arrow column per join key. Per row of them the event timestamp (microseconds since 1970) and the
-        stored values in the view's order; None where there is no row. Raises RowDecodeError for rows that cannot be
-        read as the view declares them.
+        stored values in the view's order; None where there is no row, an error where it cannot be read as the view
+        declares it.
         """
         wanted = tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features)
         encoded = _entity_keys(config, table).encoder().encode_arrow(keys)
         with translated(self.settings(config)):
-            return read_rows(
+            return read_each(
                 self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, encoded
             )
 
