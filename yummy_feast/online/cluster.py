@@ -18,6 +18,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 
 from yummy_feast.online.redis import HOPELESS, backoff
+from yummy_feast.online.redis_errors import ENDLESS_MOVES
 
 _MOST_MOVES: Final = 8
 _ASKING: Final[bytes] = hiredis.pack_command(("ASKING",))
@@ -55,7 +56,7 @@ def execute_all(client: RedisCluster, commands: Sequence[Addressed]) -> list[Any
         if trouble is None:
             moves += 1
             if moves > _MOST_MOVES:
-                raise exceptions.ClusterError("TTL exhausted.")
+                raise exceptions.ClusterError(ENDLESS_MOVES)
             if moves == 1:
                 # The redirection itself says where to go: no reason to wait.
                 continue

@@ -28,10 +28,8 @@ _REPLIES: Final = {
     "LOADING": ("is still loading its data", "try again in a moment"),
 }
 _CLUSTER_DOWN: Final = _REPLIES["CLUSTERDOWN"]
-_WITHOUT_END: Final = (
-    "answers MOVED again and again: its nodes do not agree on who owns a slot",
-    "compare CLUSTER NODES of each; the addresses its nodes announce must be right for clients too",
-)
+ENDLESS_MOVES: Final = "TTL exhausted."
+"""How redis-py's cluster client says it."""
 # What redis-py puts in front of an error in a pipeline: a script and half a row are no help.
 _IN_A_PIPELINE: Final = re.compile(r"Command # \d+ \(.*?\) of pipeline caused error: ")
 _IF_TLS: Final = f"if it speaks TLS, add ssl=true to {WHERE}; else see its log"
@@ -72,6 +70,11 @@ def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
     text = _without_secrets(" ".join(str(error).split()), settings)
     text = _IN_A_PIPELINE.sub("", text, count=1)
     code = getattr(error, "status_code", None) or text.partition(" ")[0]
+    if settings.redis_type == "redis_cluster" and (code in {"MOVED", "ASK"} or text == ENDLESS_MOVES):
+        return ServerUnavailableError(
+            f"{settings.address} answers MOVED for ever: its nodes do not agree which of them serves a slot",
+            hint="look at CLUSTER NODES on each of them",
+        )
     if code in _REPLIES:
         meaning, hint = _REPLIES[code]
         return ServerUnavailableError(f"{settings.address} {meaning}{_said(text)}", hint=hint)
@@ -81,17 +84,14 @@ def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
     if isinstance(error, exceptions.SlotNotCoveredError) or "slots are not covered" in text:
         meaning, hint = _CLUSTER_DOWN
         return ServerUnavailableError(f"{settings.address} {meaning}", hint=hint)
-    if type(error) is exceptions.ClusterError:
-        meaning, hint = _WITHOUT_END
-        return ServerUnavailableError(f"{settings.address} {meaning}", hint=hint)
     if isinstance(error, exceptions.RedisClusterException | MasterNotFoundError):
         return _no_such_kind(text, settings)
     if isinstance(error, exceptions.TimeoutError):
         waited = f"{settings.connect_timeout:g} s to connect, {settings.read_timeout:g} s to read"
         doubt = "does it speak TLS at this port? " if settings.ssl else ""
+        which = _said(text) if len(settings.nodes) > 1 else ""
         return ServerUnavailableError(
-            # Which of several nodes it was.
-            f"{settings.address} does not answer in time ({waited}){_said(text) if settings.redis_type != 'redis' else ''}",
+            f"{settings.address} does not answer in time ({waited}){which}",
             hint=f"{doubt}is it reachable and not overloaded? else raise online_store.connect_timeout and read_timeout",
         )
     if isinstance(error, exceptions.InvalidResponse):
