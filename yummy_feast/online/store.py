@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +227,22 @@ class YummyOnlineStore(OnlineStore):
             ]
             answer.append((_EPOCH + timedelta(microseconds=moment), dict(zip(names, messages, strict=True))))
         return answer
+
+    def read_stored(
+        self, config: RepoConfig, table: FeatureView, keys: Mapping[str, pa.Array | pa.ChunkedArray]
+    ) -> list[tuple[int, tuple[Any, ...]] | None]:
+        """The rows of a view as they lie in Redis, whatever their age: the reading twin of ``write_arrow``.
+
+        keys: one Arrow column per join key. Per row of them the event timestamp (microseconds since 1970) and the
+        stored values in the view's order; None where there is no row. Raises RowDecodeError for rows that cannot be
+        read as the view declares them.
+        """
+        wanted = tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features)
+        encoded = _entity_keys(config, table).encoder().encode_arrow(keys)
+        with translated(self.settings(config)):
+            return read_rows(
+                self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, encoded
+            )
 
     async def online_read_async(
         self,
