@@ -166,11 +166,28 @@ class Cluster:
         for node in (target, source, *self.nodes):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target.port])
 
+    def wait(self) -> None:
+        """Until every node serves and knows of every other."""
+        wait_until(lambda: all(_is_ready(node, len(self.nodes)) for node in self.nodes), what="a whole cluster")
+
+    def confuse(self) -> None:
+        """Each of two empty nodes holds the other for the owner of every slot, which no gossip mends."""
+        one, other = self.nodes
+        ids = [_text(node.ask("CLUSTER", "MYID")) for node in self.nodes]
+        for node, owner in ((one, ids[1]), (other, ids[0])):
+            with node.client() as client:
+                pipeline = client.pipeline(transaction=False)
+                for slot in range(SLOTS):
+                    pipeline.execute_command("CLUSTER", "SETSLOT", slot, "NODE", owner)
+                pipeline.execute()
+
 
 @contextmanager
 def cluster(folder: Path, *arguments: str, nodes: int = 3) -> Iterator[Cluster]:
     """``nodes`` servers that are one cluster, ready for commands."""
     common = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS), *arguments)
+    # A node that gave its slots away stays a primary, and is not demoted to a replica.
+    common += ("--cluster-allow-replica-migration", "no")
     with ExitStack() as stack:
         # The bus would else take port + 10000, which may be no port at all.
         buses = [free_port() for _ in range(nodes)]
@@ -182,13 +199,13 @@ def cluster(folder: Path, *arguments: str, nodes: int = 3) -> Iterator[Cluster]:
         for member, bus in zip(running[1:], buses[1:], strict=True):
             running[0].ask("CLUSTER", "MEET", "127.0.0.1", member.port, bus)
         made = Cluster(tuple(running))
-        wait_until(lambda: all(_is_ready(member, nodes) for member in running), what="a cluster of all its nodes")
+        made.wait()
         yield made
 
 
 def _is_ready(member: Node, nodes: int) -> bool:
     info = _text(member.ask("CLUSTER", "INFO"))
-    return "cluster_state:ok" in info and len(member.ask("CLUSTER", "SLOTS")) == nodes
+    return "cluster_state:ok" in info and len({owner[1] for _, _, owner, *_ in member.ask("CLUSTER", "SLOTS")}) == nodes
 
 
 def _text(reply: Any) -> str:

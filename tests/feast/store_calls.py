@@ -33,7 +33,7 @@ class Calls:
     def of(cls, folder: Path, address: str, **settings: Any) -> Calls:
         """On a store at ``address``. The waits are short, so that a test need not wait."""
         short = {"connect_timeout": "500ms", "read_timeout": "500ms", "retries": 1}
-        # A store of its own: its connections, and what it knows of a cluster, are not those of another test.
+        folder.mkdir(exist_ok=True)
         store = feature_store(folder, online=at(address, **{**short, **settings}))
         views = [
             FeatureView(name=name, entities=[DRIVER], schema=[Field(name="trips", dtype=Int64)], source=parquet(folder))
@@ -47,7 +47,7 @@ class Calls:
         rows = [(key(number), {"trips": Value(int64_val=number + offset)}, moment, None) for number in range(KEYS)]
         self.online.online_write_batch(self.store.config, self.store.get_feature_view(view), rows, None)
 
-    def write_arrow(self, offset: int = 0, count: int = KEYS) -> None:
+    def write_arrow(self, offset: int = 0, count: int = KEYS, view: str = "stats") -> None:
         moment = NOON + timedelta(seconds=offset)
         columns = {
             "driver_id": pa.array(range(count), pa.int64()),
@@ -55,11 +55,11 @@ class Calls:
             "trips": pa.array(range(offset, count + offset), pa.int64()),
         }
         batch = pa.RecordBatch.from_pydict(columns)
-        self.online.write_arrow(self.store.config, self.store.get_feature_view("stats"), [batch], "at")
+        self.online.write_arrow(self.store.config, self.store.get_feature_view(view), [batch], "at")
 
-    def online_read(self) -> list[int | None]:
-        view = self.store.get_feature_view("stats")
-        rows = self.online.online_read(self.store.config, view, [key(number) for number in range(KEYS)], ["trips"])
+    def online_read(self, view: str = "stats") -> list[int | None]:
+        table = self.store.get_feature_view(view)
+        rows = self.online.online_read(self.store.config, table, [key(number) for number in range(KEYS)], ["trips"])
         return [None if values is None else values["trips"].int64_val for _, values in rows]
 
     def get_online_features(self) -> list[int | None]:

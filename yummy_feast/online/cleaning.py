@@ -10,7 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from yummy_feast.online.keys import progress_key, schemas_key
-from yummy_feast.online.layouts.base import Command, Layout
+from yummy_feast.online.layouts.base import Layout
+from yummy_feast.online.pipeline import execute
 
 if TYPE_CHECKING:
     from yummy_feast.online.redis import Client
@@ -29,7 +30,7 @@ def remove_views(
     Returns the number of rows removed. What redis-py raises passes through.
     """
     return sum(
-        _send(client, [layout.removal(key, views) for key in keys])
+        sum(execute(client, [layout.removal(key, views) for key in keys]))
         for keys in pages(client, layout, project, join_keys)
     )
 
@@ -40,19 +41,12 @@ def remove_project(client: Client, layout: Layout, project: str, join_keys: Join
     Returns the number of entity keys removed. What redis-py raises passes through.
     """
     removed = sum(
-        _send(client, [("UNLINK", key) for key in keys]) for keys in pages(client, layout, project, join_keys)
+        sum(execute(client, [("UNLINK", key) for key in keys])) for keys in pages(client, layout, project, join_keys)
     )
     client.unlink(progress_key(project))
     if layout.keeps_schemas:
         client.unlink(schemas_key(project))
     return removed
-
-
-def _send(client: Client, commands: Sequence[Command]) -> int:
-    pipeline: Any = client.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
-    return sum(pipeline.execute())
 
 
 def pages(client: Any, layout: Layout, project: str, join_keys: JoinKeys) -> Iterator[Sequence[bytes]]:

@@ -70,6 +70,11 @@ def decoder(stored: RowSchema, wanted: tuple[tuple[str, int], ...]) -> Decoder:
     return decode
 
 
+def read_tombstone(row: bytes) -> None:
+    """What a row that says it is a tombstone, and so has no schema, decodes to. RowDecodeError when it is none."""
+    _flags(row)
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """A wanted column on the heap: where its end and the previous column's end stand among the unpacked values."""

@@ -2,8 +2,8 @@
 
 redis-py spends more time on packing the commands of a pipeline and on looking at each reply than Redis spends on
 answering them. A plan reads the same hash fields for every key, so all of a command but its key is packed once, here;
-the connection, its pool, health check and retry policy stay redis-py's. A cluster, where keys live on different nodes,
-uses redis-py's pipeline.
+the connection, its pool, health check and retry policy stay redis-py's. For a cluster, where keys live on different
+nodes, see ``cluster``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, Redis, exceptions
+
+from yummy_feast.online.cluster import Addressed, execute_all
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
@@ -46,7 +48,10 @@ def read_hashes(client: Redis | RedisCluster, reads: Sequence[tuple[HashRead, Se
     count = sum(len(keys) for _, keys in reads)
     if not count:
         return [[] for _ in reads]
-    replies = _exchange(client, reads, count) if isinstance(client, Redis) else _pipeline(client, reads)
+    if isinstance(client, Redis):
+        replies = _exchange(client, reads, count)
+    else:
+        replies = execute_all(client, [Addressed(key, read.pack((key,))) for read, keys in reads for key in keys])
     if len(reads) == 1:
         return [replies]
     found, start = [], 0
@@ -115,12 +120,3 @@ def _kept_of(pool: ConnectionPool) -> list[Any] | None:
     if known is None or known[0] != process:
         known = _kept[pool] = (process, [])
     return known[1]
-
-
-def _pipeline(client: Any, reads: Sequence[tuple[HashRead, Sequence[bytes]]]) -> list[Reply]:
-    pipeline = client.pipeline(transaction=False)
-    for read, keys in reads:
-        for key in keys:
-            pipeline.hmget(key, read.fields)
-    replies: list[Reply] = pipeline.execute()
-    return replies

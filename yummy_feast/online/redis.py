@@ -130,7 +130,7 @@ def _connect_sentinel(settings: RedisSettings) -> Redis:
             "socket_timeout": settings.read_timeout,
             "socket_connect_timeout": settings.connect_timeout,
             # Another sentinel is asked instead.
-            "retry": _Policy(_backoff(), 0),
+            "retry": _Policy(backoff(), 0),
             "driver_info": None,
             **dict(settings.sentinel_options),
         },
@@ -165,26 +165,28 @@ class _Policy(Retry):
             return super().call_with_retry(
                 do,
                 fail,
-                lambda error: not isinstance(error, _HOPELESS) and (is_retryable is None or is_retryable(error)),
+                lambda error: not isinstance(error, HOPELESS) and (is_retryable is None or is_retryable(error)),
                 with_failure_count,
             )
         finally:
             self._inside.attempt = False
 
 
-_HOPELESS: Final = (
+HOPELESS: Final = (
     exceptions.AuthenticationError,
     exceptions.AuthorizationError,
     exceptions.MaxConnectionsError,
 )
+"""Connection errors that no second attempt mends."""
 
 
-def _backoff() -> ExponentialWithJitterBackoff:
+def backoff() -> ExponentialWithJitterBackoff:
+    """The pauses between attempts, of every path to Redis."""
     return ExponentialWithJitterBackoff(base=_FIRST_PAUSE, cap=_LONGEST_PAUSE)
 
 
 def _retry(settings: RedisSettings) -> Retry:
-    return _Policy(_backoff(), settings.retries)
+    return _Policy(backoff(), settings.retries)
 
 
 class _UnixConnection(UnixDomainSocketConnection):

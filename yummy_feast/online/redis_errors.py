@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -18,7 +19,7 @@ from yummy_feast.online.connection_string import WHERE
 _REPLIES: Final = {
     "NOAUTH": ("asks for a password", f"add password=... to {WHERE}"),
     "WRONGPASS": ("does not accept the user name or password", f"check username and password in {WHERE}"),
-    "NOPERM": ("forbids this", "give the user the rights on hashes, scripts, keys and SCAN (ACL SETUSER)"),
+    "NOPERM": ("forbids this", "ACL SETUSER name +@read +@hash +@keyspace +@connection +eval +cluster ~PROJECT*"),
     "MISCONF": ("takes no writes: it cannot save its data", "look at its disk space and log"),
     "OOM": ("is out of memory", "raise its maxmemory, or set online_store.key_ttl_seconds so that old keys expire"),
     "READONLY": ("is a replica and takes no writes", f"name the primary in {WHERE}, or use its sentinels or cluster"),
@@ -26,6 +27,11 @@ _REPLIES: Final = {
     "CLUSTERDOWN": ("is a cluster that does not serve all its slots", "look at CLUSTER INFO and CLUSTER NODES"),
     "LOADING": ("is still loading its data", "try again in a moment"),
 }
+_CLUSTER_DOWN: Final = _REPLIES["CLUSTERDOWN"]
+ENDLESS_MOVES: Final = "TTL exhausted."
+"""How redis-py's cluster client says it."""
+# What redis-py puts in front of an error in a pipeline: a script and half a row are no help.
+_IN_A_PIPELINE: Final = re.compile(r"Command # \d+ \(.*?\) of pipeline caused error: ")
 _IF_TLS: Final = f"if it speaks TLS, add ssl=true to {WHERE}; else see its log"
 # TLS 1.3 refuses a client after the greeting: by then the client writes, and may see no more than the end.
 _NO_CERTIFICATE: Final = (
@@ -62,20 +68,30 @@ def translated(settings: RedisSettings) -> Iterator[None]:
 def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
     """The error of ours for one of the Redis client's."""
     text = _without_secrets(" ".join(str(error).split()), settings)
+    text = _IN_A_PIPELINE.sub("", text, count=1)
     code = getattr(error, "status_code", None) or text.partition(" ")[0]
+    if settings.redis_type == "redis_cluster" and (code in {"MOVED", "ASK"} or text == ENDLESS_MOVES):
+        return ServerUnavailableError(
+            f"{settings.address} answers MOVED for ever: its nodes do not agree which of them serves a slot",
+            hint="look at CLUSTER NODES on each of them",
+        )
     if code in _REPLIES:
         meaning, hint = _REPLIES[code]
         return ServerUnavailableError(f"{settings.address} {meaning}{_said(text)}", hint=hint)
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
         meaning, hint = _REPLIES["WRONGPASS"]
         return ServerUnavailableError(f"{settings.address} {meaning}{_said(text)}", hint=hint)
+    if isinstance(error, exceptions.SlotNotCoveredError) or "slots are not covered" in text:
+        meaning, hint = _CLUSTER_DOWN
+        return ServerUnavailableError(f"{settings.address} {meaning}", hint=hint)
     if isinstance(error, exceptions.RedisClusterException | MasterNotFoundError):
         return _no_such_kind(text, settings)
     if isinstance(error, exceptions.TimeoutError):
         waited = f"{settings.connect_timeout:g} s to connect, {settings.read_timeout:g} s to read"
         doubt = "does it speak TLS at this port? " if settings.ssl else ""
+        which = _said(text) if len(settings.nodes) > 1 else ""
         return ServerUnavailableError(
-            f"{settings.address} does not answer in time ({waited})",
+            f"{settings.address} does not answer in time ({waited}){which}",
             hint=f"{doubt}is it reachable and not overloaded? else raise online_store.connect_timeout and read_timeout",
         )
     if isinstance(error, exceptions.InvalidResponse):

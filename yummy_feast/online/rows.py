@@ -105,7 +105,7 @@ class RowSchema:
             return cls(
                 tuple((str(name), int(number)) for name, number, _ in rows), tuple(str(code) for _, _, code in rows)
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             if isinstance(error, RowDecodeError):
                 raise
             raise RowDecodeError(f"the stored row schema {data[:60]!r} is damaged: {error}") from None

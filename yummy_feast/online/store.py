@@ -158,11 +158,11 @@ class YummyOnlineStore(OnlineStore):
 
         Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
         """
-        streams = [
-            Stream(self._target(config, table), _entity_keys(config, table).encoder(), timestamp_field, created)
-            for table, timestamp_field, created in tables
-        ]
         with translated(self.settings(config)):
+            streams = [
+                Stream(self._target(config, table), _entity_keys(config, table).encoder(), timestamp_field, created)
+                for table, timestamp_field, created in tables
+            ]
             results = write_streams(self.client(config), streams, batches, acknowledged)
         for (table, _, _), written in zip(tables, results, strict=True):
             _warn_of_keyless(table, written)

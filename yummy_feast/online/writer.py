@@ -14,6 +14,7 @@ from redis import Redis
 
 from yummy_feast.online.keys import KeyEncoder
 from yummy_feast.online.layouts.base import Target
+from yummy_feast.online.pipeline import execute
 from yummy_feast.online.trips import Trip, Written, arrow_trips, proto_trips
 
 if TYPE_CHECKING:
@@ -150,11 +151,8 @@ def send(client: Client, trips: Iterable[Trip], acknowledged: Callable[[int, Wri
 def _send(client: Client, trip: Trip) -> Written:
     if not trip.commands:
         return trip.settled
-    pipeline: Any = client.pipeline(transaction=False)
-    if trip.first is not None and isinstance(client, Redis):
-        pipeline.execute_command(*trip.first)
-    elif trip.first is not None:
-        client.execute_command(*trip.first)  # type: ignore[no-untyped-call]
-    for command in trip.commands:
-        pipeline.execute_command(*command)
-    return trip.outcome(pipeline.execute()[-len(trip.commands) :])
+    # Nodes of a cluster answer independently: what must come first has to be acknowledged first.
+    if trip.first is not None and not isinstance(client, Redis):
+        execute(client, [trip.first])
+    first = [trip.first] if trip.first is not None and isinstance(client, Redis) else []
+    return trip.outcome(execute(client, [*first, *trip.commands])[-len(trip.commands) :])

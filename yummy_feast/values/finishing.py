@@ -90,7 +90,8 @@ def _finish_proto(data: bytes) -> Any:
 
     try:
         return feast_value_type_to_python_type(_parse(data))
-    except (OverflowError, ValueError, OSError) as error:
+    # ArithmeticError is what Decimal refuses a text with, KeyError an unknown time zone.
+    except (ArithmeticError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         raise ValueTypeError(f"a stored value is damaged: {error}") from None
 
 

@@ -9,7 +9,7 @@ from redis import exceptions
 
 from yummy_feast.errors import EmbeddedServerError, OnlineStoreError, ServerUnavailableError
 from yummy_feast.online.address import RedisSettings
-from yummy_feast.online.redis_errors import translate, translated
+from yummy_feast.online.redis_errors import ENDLESS_MOVES, translate, translated
 from yummy_feast.online.valkey_files import Files
 
 SETTINGS = RedisSettings.parse("redis:6379,password=hunter2")
@@ -20,6 +20,7 @@ SETTINGS = RedisSettings.parse("redis:6379,password=hunter2")
     [
         (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "takes no writes", "disk space"),
         (exceptions.MovedError("1 10.0.0.1:7000", status_code="MOVED"), "is one node of a cluster", "redis_cluster"),
+        (exceptions.SlotNotCoveredError("Slot 5"), "does not serve all its slots", "CLUSTER NODES"),
         (exceptions.BusyLoadingError("is loading", status_code="LOADING"), "still loading", "try again in a moment"),
         (exceptions.AuthorizationError("no"), "does not accept the user name or password", "check username"),
         (exceptions.ConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED]"), "nobody here trusts", "ssl_ca_certs"),
@@ -42,6 +43,22 @@ def test_a_refused_command_is_an_error_of_the_store() -> None:
     told = translate(exceptions.ResponseError("unknown command 'HSETEX'\nwith args"), SETTINGS)
     assert type(told) is OnlineStoreError
     assert told.message == "redis at redis:6379 refuses a command: unknown command 'HSETEX' with args"
+
+
+def test_what_redis_py_says_of_a_pipeline_is_left_out() -> None:
+    error = exceptions.OutOfMemoryError(
+        "Command # 3 (EVAL -- a script (of ours) x) of pipeline caused error: command not allowed", status_code="OOM"
+    )
+    assert translate(error, SETTINGS).message == "redis at redis:6379 is out of memory: command not allowed"
+
+
+def test_redirections_without_end() -> None:
+    settings = RedisSettings.parse("one:1,two:2", redis_type="redis_cluster")
+    told = translate(exceptions.ClusterError(ENDLESS_MOVES), settings)
+    assert told.message.startswith("redis cluster at one:1, two:2 answers MOVED for ever")
+    late = translate(exceptions.TimeoutError("Timeout reading from two:2"), settings)
+    assert "does not answer in time" in late.message
+    assert "two:2" in late.message.partition("in time")[2]
 
 
 def test_a_password_in_a_message_is_blanked() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.columns import Column
-from yummy_feast.online.decoding import Decoder, decoder
+from yummy_feast.online.decoding import Decoder, decoder, read_tombstone
 from yummy_feast.online.keys import KeyEncoder, match_pattern, progress_key, schemas_key
 from yummy_feast.online.layouts.base import (
     Command,
@@ -60,7 +60,7 @@ class RowsLayout(Layout):
                     hint="materialize the view again",
                 )
             if cell[17] == TOMBSTONE:
-                return _no_row
+                return read_tombstone
             fingerprint = cell[FINGERPRINT]
             found = decoders[fingerprint] = decoder(schemas.get(view, fingerprint), wanted)
             return found
@@ -101,10 +101,6 @@ class RowsLayout(Layout):
     def removal(self, key: bytes, views: Sequence[tuple[bytes, Sequence[str]]]) -> Command:
         """Redis deletes a hash with its last field."""
         return ("HDEL", key, *(view for view, _ in views))
-
-
-def _no_row(_: bytes) -> None:
-    return None
 
 
 ROWS: Final = RowsLayout()
