@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.5
 # An idle connection may have been dropped by something on the way: PING it first after so many seconds.
-_HEALTH_CHECK_INTERVAL: Final = 30
+HEALTH_CHECK_INTERVAL: Final = 30
 
 # Connections belong to a process: a fork finds no client under its own id and makes one.
 _clients: dict[tuple[int, RedisSettings], Client] = {}
@@ -92,7 +92,7 @@ def _common(settings: RedisSettings) -> dict[str, Any]:
         "password": settings.password,
         "socket_timeout": settings.read_timeout,
         "socket_connect_timeout": settings.connect_timeout,
-        "health_check_interval": _HEALTH_CHECK_INTERVAL,
+        "health_check_interval": HEALTH_CHECK_INTERVAL,
         "retry": _retry(settings),
         "decode_responses": False,
         "protocol": 2,
@@ -123,18 +123,33 @@ def _connect_cluster(settings: RedisSettings) -> RedisCluster:
     )
 
 
-def _connect_sentinel(settings: RedisSettings) -> Redis:
-    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+def _sentinels(settings: RedisSettings) -> Sentinel:
+    return Sentinel(  # type: ignore[no-untyped-call]
         [(node.host, node.port) for node in settings.nodes],
         sentinel_kwargs={
             "socket_timeout": settings.read_timeout,
             "socket_connect_timeout": settings.connect_timeout,
             # Another sentinel is asked instead.
-            "retry": _Policy(_backoff(), 0),
+            "retry": _Policy(backoff(), 0),
             "driver_info": None,
             **dict(settings.sentinel_options),
         },
     )
+
+
+def find_master(settings: RedisSettings) -> tuple[str, int]:
+    """Host and port of the master that the sentinels know. Raises redis-py's MasterNotFoundError."""
+    sentinels = _sentinels(settings)
+    try:
+        host, port = sentinels.discover_master(settings.sentinel_master)  # type: ignore[no-untyped-call]
+    finally:
+        for sentinel in sentinels.sentinels:
+            sentinel.close()
+    return host, port
+
+
+def _connect_sentinel(settings: RedisSettings) -> Redis:
+    sentinels = _sentinels(settings)
     tcp = _tcp(settings) if settings.ssl else {"socket_keepalive": _tcp(settings)["socket_keepalive"]}
     options = {**_common(settings), **tcp, "ssl": settings.ssl}
     master: Redis = sentinels.master_for(settings.sentinel_master, **options)  # type: ignore[no-untyped-call]
@@ -165,26 +180,28 @@ class _Policy(Retry):
             return super().call_with_retry(
                 do,
                 fail,
-                lambda error: not isinstance(error, _HOPELESS) and (is_retryable is None or is_retryable(error)),
+                lambda error: not isinstance(error, HOPELESS) and (is_retryable is None or is_retryable(error)),
                 with_failure_count,
             )
         finally:
             self._inside.attempt = False
 
 
-_HOPELESS: Final = (
+HOPELESS: Final = (
     exceptions.AuthenticationError,
     exceptions.AuthorizationError,
     exceptions.MaxConnectionsError,
 )
+"""Connection errors that no second attempt mends."""
 
 
-def _backoff() -> ExponentialWithJitterBackoff:
+def backoff() -> ExponentialWithJitterBackoff:
+    """The pauses between attempts, of every path to Redis."""
     return ExponentialWithJitterBackoff(base=_FIRST_PAUSE, cap=_LONGEST_PAUSE)
 
 
 def _retry(settings: RedisSettings) -> Retry:
-    return _Policy(_backoff(), settings.retries)
+    return _Policy(backoff(), settings.retries)
 
 
 class _UnixConnection(UnixDomainSocketConnection):

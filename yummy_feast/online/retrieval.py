@@ -16,21 +16,28 @@ from __future__ import annotations
 import struct
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.answer import OnlineFeatures, Rows, Status, finish_all, finisher_of
 from yummy_feast.online.decoding import Decoder, decoder
-from yummy_feast.online.hmget import HashRead, Reply, read_hashes
+from yummy_feast.online.hmget import HashRead, Reply, read_hashes, read_hashes_async
 from yummy_feast.online.on_demand import compute
 from yummy_feast.online.plan import Binding, Group, OnlinePlan, ViewPlan
 from yummy_feast.online.request import cast_keys, plain_values
 from yummy_feast.online.rows import FINGERPRINT, HEADER_SIZE, TOMBSTONE, RowSchema
+from yummy_feast.online.schemas import UnmetSchemaError
 
 if TYPE_CHECKING:
+    from yummy_feast.online.loops import AnyMux
     from yummy_feast.online.redis import Client
+    from yummy_feast.online.schemas import SchemaBook
+
+_T = TypeVar("_T")
+StoredRow = tuple[int, tuple[Any, ...]]
+"""A row's event timestamp (microseconds since 1970) and its stored values."""
 
 _EVENT_TIME = struct.Struct(">xQ").unpack_from
 _SIGN = 1 << 63
@@ -128,21 +135,72 @@ def read(
     return answer(question, read_hashes(client, question.reads), schemas, time.time_ns() // 1000)
 
 
+async def read_async(
+    plan: OnlinePlan,
+    mux: AnyMux,
+    book: SchemaBook,
+    columns: Mapping[str, list[Any]],
+    length: int,
+    *,
+    strict: bool = False,
+) -> OnlineFeatures:
+    """The same over the running loop's connection: nothing blocks, and no thread is used."""
+    question = ask(plan, columns, length, strict=strict)
+    replies = await read_hashes_async(mux, question.reads)
+    now = time.time_ns() // 1000
+    return await _knowing_schemas(mux, book, lambda met: answer(question, replies, met, now))
+
+
 def read_rows(
     client: Client,
     schemas: Schemas,
     hash_field: bytes,
     wanted: tuple[tuple[str, int], ...],
     keys: Sequence[bytes | None],
-) -> list[tuple[int, tuple[Any, ...]] | None]:
-    """One view's rows by Redis key, whatever their age: event timestamp (microseconds since 1970) and stored values.
+) -> list[StoredRow | None]:
+    """One view's rows by Redis key, whatever their age; None where there is no row.
 
-    None where there is no row. ``wanted``: (feature, Feast type number). Raises as ``read``.
+    ``wanted``: (feature, Feast type number). Raises as ``read``.
     """
-    view = ViewPlan(hash_field.decode(), hash_field, tuple(f for f, _ in wanted), tuple(k for _, k in wanted), 0)
-    known = [key for key in keys if key is not None]
-    cells = iter(read_hashes(client, [(HashRead((hash_field,)), known)])[0])
-    rows: list[tuple[int, tuple[Any, ...]] | None] = []
+    reads = [(HashRead((hash_field,)), [key for key in keys if key is not None])]
+    return _decode_rows(_view_of(hash_field, wanted), keys, read_hashes(client, reads)[0], schemas)
+
+
+async def read_rows_async(
+    mux: AnyMux,
+    book: SchemaBook,
+    hash_field: bytes,
+    wanted: tuple[tuple[str, int], ...],
+    keys: Sequence[bytes | None],
+) -> list[StoredRow | None]:
+    """The same over the running loop's connection."""
+    reads = [(HashRead((hash_field,)), [key for key in keys if key is not None])]
+    [replies] = await read_hashes_async(mux, reads)
+    view = _view_of(hash_field, wanted)
+    return await _knowing_schemas(mux, book, lambda met: _decode_rows(view, keys, replies, met))
+
+
+async def _knowing_schemas(mux: AnyMux, book: SchemaBook, decode: Callable[[Schemas], _T]) -> _T:
+    """What ``decode`` makes of its rows once every schema among them is known."""
+    while True:
+        try:
+            return decode(book.met)
+        except UnmetSchemaError as unmet:
+            [reply] = await mux.execute([book.question(unmet.view, unmet.fingerprint)])
+            if isinstance(reply, Exception):
+                raise reply from None
+            book.learn(unmet.view, unmet.fingerprint, reply)
+
+
+def _view_of(hash_field: bytes, wanted: tuple[tuple[str, int], ...]) -> ViewPlan:
+    return ViewPlan(hash_field.decode(), hash_field, tuple(f for f, _ in wanted), tuple(k for _, k in wanted), 0)
+
+
+def _decode_rows(
+    view: ViewPlan, keys: Sequence[bytes | None], replies: Sequence[Reply], schemas: Schemas
+) -> list[StoredRow | None]:
+    cells = iter(replies)
+    rows: list[StoredRow | None] = []
     for key in keys:
         cell = None if key is None else next(cells)[0]
         row = None if cell is None else _decode(view, cell, schemas)

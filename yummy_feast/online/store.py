@@ -17,15 +17,16 @@ from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 
-from yummy_feast.errors import ConfigError, OnlineRequestError, nearest
+from yummy_feast.errors import ConfigError, OnlineRequestError, ServerUnavailableError, nearest
 from yummy_feast.online import sdk
 from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
 from yummy_feast.online.config import YummyOnlineStoreConfig
 from yummy_feast.online.entity_keys import EntityKeys
 from yummy_feast.online.keys import field_name
+from yummy_feast.online.loops import aclose, mux_for
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
-from yummy_feast.online.retrieval import read_rows
+from yummy_feast.online.retrieval import StoredRow, read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Progress, Target, Written, write_batches, write_protos
 from yummy_feast.values import kind_of, proto_finisher
@@ -63,7 +64,7 @@ class YummyOnlineStore(OnlineStore):
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
-        """Both, in threads: a read is one round trip, which a thread waits for as well as a loop does."""
+        """Both, over one connection per event loop."""
         return SupportedAsyncMethods(read=True, write=True)
 
     # ------------------------------------------------------------------------------------------- connections
@@ -92,8 +93,27 @@ class YummyOnlineStore(OnlineStore):
         key = (os.getpid(), settings, config.project)
         book = self._books.get(key)
         return (
-            book if book is not None else self._books.setdefault(key, SchemaBook(client_for(settings), config.project))
+            book
+            if book is not None
+            else self._books.setdefault(key, SchemaBook(lambda: client_for(settings), config.project))
         )
+
+    async def initialize(self, config: RepoConfig) -> None:
+        """Connect the running loop, so that its first request does not wait for that.
+
+        A server starts without Redis too, and heals when Redis comes: only a warning tells.
+        """
+        settings = self.settings(config)
+        try:
+            with translated(settings):
+                await mux_for(settings).connect()
+        except ServerUnavailableError as error:
+            logger.warning("%s", error)
+
+    async def close(self) -> None:
+        """Close the running loop's connection. A later call makes a new one."""
+        if self._settings is not None:
+            await aclose(self._settings[1])
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -164,31 +184,10 @@ class YummyOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Per entity key its event timestamp and values (an empty ``Value`` for null), (None, None) where no row is."""
-        from feast.protos.feast.types.Value_pb2 import Value
-
-        kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}
-        names = tuple(requested_features) if requested_features else tuple(kinds)
-        for name in names:
-            if name not in kinds:
-                raise OnlineRequestError(
-                    f"feature view {table.name!r} has no feature {name!r}", hint=nearest(name, kinds)
-                )
-        wanted = tuple((name, kinds[name]) for name in names)
-        finishers = [proto_finisher(number) for _, number in wanted]
-        keys = _entity_keys(config, table).encode(entity_keys)
+        wanted, keys = _rows_to_read(config, table, entity_keys, requested_features)
         with translated(self.settings(config)):
             rows = read_rows(self.client(config), self.schemas(config), _field_of(config, table), wanted, keys)
-        answer: list[tuple[datetime | None, dict[str, Value] | None]] = []
-        for row in rows:
-            if row is None:
-                answer.append((None, None))
-                continue
-            moment, values = row
-            messages = [
-                Value() if value is None else finish(value) for value, finish in zip(values, finishers, strict=True)
-            ]
-            answer.append((_EPOCH + timedelta(microseconds=moment), dict(zip(names, messages, strict=True))))
-        return answer
+        return _as_protos(wanted, rows)
 
     async def online_read_async(
         self,
@@ -197,8 +196,13 @@ class YummyOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """The same, in a thread."""
-        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+        """The same over the running loop's connection."""
+        wanted, keys = _rows_to_read(config, table, entity_keys, requested_features)
+        settings = self.settings(config)
+        with translated(settings):
+            field = _field_of(config, table)
+            rows = await read_rows_async(mux_for(settings), self.schemas(config), field, wanted, keys)
+        return _as_protos(wanted, rows)
 
     def get_online_features(
         self,
@@ -288,6 +292,38 @@ def _all_fields_of(config: RepoConfig, table: FeatureView) -> set[bytes]:
         newest = 0
     older = {field_name(f"{table.name}_v{version}") for version in range(1, newest + 1)}
     return {field_name(table.name), _field_of(config, table)} | older
+
+
+def _rows_to_read(
+    config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None
+) -> tuple[tuple[tuple[str, int], ...], list[bytes | None]]:
+    """(feature, Feast type number) of what is read, and where."""
+    kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}
+    names = tuple(requested_features) if requested_features else tuple(kinds)
+    for name in names:
+        if name not in kinds:
+            raise OnlineRequestError(f"feature view {table.name!r} has no feature {name!r}", hint=nearest(name, kinds))
+    return tuple((name, kinds[name]) for name in names), _entity_keys(config, table).encode(entity_keys)
+
+
+def _as_protos(
+    wanted: tuple[tuple[str, int], ...], rows: list[StoredRow | None]
+) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    finishers = [(name, proto_finisher(number)) for name, number in wanted]
+    answer: list[tuple[datetime | None, dict[str, Value] | None]] = []
+    for row in rows:
+        if row is None:
+            answer.append((None, None))
+            continue
+        moment, values = row
+        messages = {
+            name: Value() if value is None else finish(value)
+            for (name, finish), value in zip(finishers, values, strict=True)
+        }
+        answer.append((_EPOCH + timedelta(microseconds=moment), messages))
+    return answer
 
 
 def _entity_keys(config: RepoConfig, table: FeatureView) -> EntityKeys:
