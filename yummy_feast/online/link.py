@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import hiredis
 from redis import exceptions
@@ -162,8 +162,8 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ours."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what asyncio promises, for mypy
-        self._transport = transport
+        # uvloop's transports are none by class.
+        self._transport = cast("asyncio.Transport", transport)
         self._used = self._loop.time()
         self._timer = self._loop.call_later(self._read_timeout, self._watch)
 
