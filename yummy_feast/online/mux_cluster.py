@@ -17,6 +17,7 @@ from yummy_feast.online.connection_string import Node
 from yummy_feast.online.link import CLOSED, Link, Replies
 from yummy_feast.online.mux import LOST, Mux
 from yummy_feast.online.redis import HOPELESS, backoff
+from yummy_feast.online.redis_errors import ENDLESS_MOVES
 from yummy_feast.online.wire import Command, pack
 
 _MOST_MOVES: Final = 8
@@ -65,7 +66,7 @@ class _Errand:
         else:
             self._moves += 1
             if self._moves > _MOST_MOVES:
-                raise exceptions.ClusterError("TTL exhausted.")
+                raise exceptions.ClusterError(ENDLESS_MOVES)
             if self._moves == 1:
                 return 0
         seconds: float = backoff().compute(self._failures + self._moves)

@@ -26,6 +26,8 @@ _REPLIES: Final = {
     "CLUSTERDOWN": ("is a cluster that does not serve all its slots", "look at CLUSTER INFO and CLUSTER NODES"),
     "LOADING": ("is still loading its data", "try again in a moment"),
 }
+ENDLESS_MOVES: Final = "TTL exhausted."
+"""How redis-py's cluster client says it."""
 _IF_TLS: Final = f"if it speaks TLS, add ssl=true to {WHERE}; else see its log"
 # A piece of a connection error -> the same.
 _LINKS: Final = (
@@ -58,6 +60,11 @@ def translate(error: Exception, settings: RedisSettings) -> OnlineStoreError:
     """The error of ours for one of the Redis client's."""
     text = _without_secrets(" ".join(str(error).split()), settings)
     code = getattr(error, "status_code", None) or text.partition(" ")[0]
+    if settings.redis_type == "redis_cluster" and (code in {"MOVED", "ASK"} or text == ENDLESS_MOVES):
+        return ServerUnavailableError(
+            f"{settings.address} answers MOVED for ever: its nodes do not agree which of them serves a slot",
+            hint="look at CLUSTER NODES on each of them",
+        )
     if code in _REPLIES:
         meaning, hint = _REPLIES[code]
         return ServerUnavailableError(f"{settings.address} {meaning}{_said(text)}", hint=hint)
