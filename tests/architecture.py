@@ -46,7 +46,15 @@ PURE = {
     "offline.plan",
     "online.keys",
     "online.layouts",
+    "online.layouts.base",
+    "online.layouts.feast",
+    "online.layouts.feast_decoding",
+    "online.layouts.feast_keys",
+    "online.layouts.feast_scripts",
+    "online.layouts.feast_values",
+    "online.layouts.rows",
     "online.rows",
+    "online.trips",
 }
 OUTSIDE_WORLD = {
     "asyncio",
@@ -80,7 +88,7 @@ EXTRAS = {
 }
 # The exception: whole modules behind an extra. They import it at the top and are themselves imported inside functions,
 # by a module that turns the absence of the extra into MissingExtraError.
-BEHIND_EXTRAS = {"sources.iceberg_filter", "sources.iceberg_scan"}
+BEHIND_EXTRAS = {"sources.iceberg_filter", "sources.iceberg_scan", "sources.iceberg_seen"}
 MAX_LINES = 400
 
 

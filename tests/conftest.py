@@ -1,8 +1,11 @@
-"""What every test shares: hypothesis profiles, nothing else."""
+"""What every test shares: hypothesis profiles, and which online server."""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import online_server
 
 # No deadline: a shared machine may stall any example. In CI every run draws the same examples, so that a red run is
 # about the change; a developer's run keeps looking for new ones.
@@ -10,3 +13,15 @@ _COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [Healt
 settings.register_profile("here", **_COMMON)
 settings.register_profile("ci", derandomize=True, **_COMMON)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--containers", action="store_true", help="take the online server of the tests from Docker, if it answers"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which server the tests use: asked for a container and not getting one must be seen."""
+    kind, why = online_server.choice(config.getoption("--containers"))
+    return f"online server: {kind} ({why})"

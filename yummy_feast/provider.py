@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.passthrough_provider import PassthroughProvider
 
-from yummy_feast.materialization import BEGINNING, is_plain, materialize
+from yummy_feast.materialization.engine import YummyBatchEngine
 from yummy_feast.offline.store import YummyOfflineStore
 from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.settings import refuse_unfilled
 
 if TYPE_CHECKING:
-    from feast import FeatureView, OnDemandFeatureView
-    from feast.infra.registry.base_registry import BaseRegistry
+    from feast.infra.compute_engines.base import ComputeEngine
     from feast.repo_config import RepoConfig
-    from tqdm import tqdm
 
 
 class YummyProvider(PassthroughProvider):
@@ -26,39 +24,26 @@ class YummyProvider(PassthroughProvider):
     that are not ours, go Feast's own way.
     """
 
-    def materialize_single_feature_view(
-        self,
-        config: RepoConfig,
-        feature_view: FeatureView | OnDemandFeatureView,
-        start_date: datetime,
-        end_date: datetime,
-        registry: BaseRegistry,
-        project: str,
-        tqdm_builder: Callable[[int], tqdm[Any]],
-        disable_event_timestamp: bool = False,
-    ) -> None:
-        """Copy the newest row per key of the range, both ends included, into the online store.
+    def __init__(self, config: RepoConfig) -> None:
+        # Feast fills these blocks itself, with less than ours know: a default would become the name of a folder.
+        for key, block in (
+            ("registry", config.registry_config),
+            ("auth", config.auth),
+            ("batch_engine", config.batch_engine_config),
+        ):
+            refuse_unfilled(block, f"feature_store.yaml: {key}")
+        super().__init__(config)
 
-        disable_event_timestamp: everything there is, up to now, whatever the range. Feast promises it, but its engines
-        do not look at the flag.
-        """
-        from feast.on_demand_feature_view import OnDemandFeatureView
-
-        if disable_event_timestamp:
-            start_date, end_date = BEGINNING, datetime.now(UTC)
-        offline, online = self.offline_store, self.online_store
-        ours = isinstance(offline, YummyOfflineStore) and isinstance(online, YummyOnlineStore) and self._is_local()
-        if isinstance(feature_view, OnDemandFeatureView) or not ours or not is_plain(feature_view):
-            super().materialize_single_feature_view(
-                config, feature_view, start_date, end_date, registry, project, tqdm_builder, disable_event_timestamp
+    @property
+    def batch_engine(self) -> ComputeEngine:
+        """The engine that feature_store.yaml names; where that is Feast's local one between our stores, ours."""
+        engine = super().batch_engine
+        ours = isinstance(self.offline_store, YummyOfflineStore) and isinstance(self.online_store, YummyOnlineStore)
+        if ours and type(engine) is LocalComputeEngine:
+            engine = self._batch_engine = YummyBatchEngine(
+                backend=engine.backend_name,
+                repo_config=self.repo_config,
+                offline_store=self.offline_store,
+                online_store=self.online_store,
             )
-        elif feature_view.online:
-            materialize(config, feature_view, start_date, end_date, offline, online, tqdm_builder)
-        # else: a plain view that is only to be kept offline. Its rows are where they belong already; Feast's engine
-        # would append them to the source they came from, once more with every run.
-
-    def _is_local(self) -> bool:
-        """Whether rows are to be moved by this process, and not by a Spark or Ray cluster."""
-        from feast.infra.compute_engines.local.compute import LocalComputeEngine
-
-        return isinstance(self.batch_engine, LocalComputeEngine)
+        return engine

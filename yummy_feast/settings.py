@@ -128,6 +128,26 @@ def interpolate_all(value: object, name: str, environ: Mapping[str, str] | None 
     return value
 
 
+def refuse_unfilled(value: object, name: str) -> None:
+    """Look through what Feast has filled: it knows ``${NAME}`` of variables that are set, and leaves all else as it is.
+
+    Raises:
+        ConfigError: a text inside ``value`` that still refers to a variable.
+    """
+    if isinstance(value, str) and "${" in value:
+        raise ConfigError(
+            f"{name}: '{value}' is not filled: outside of offline_store and online_store Feast knows ${{NAME}} alone, "
+            "and only while it is set",
+            hint="export the variable, and write it without a default",
+        )
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_unfilled(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            refuse_unfilled(item, name)
+
+
 def load_yaml(text: str, name: str, environ: Mapping[str, str] | None = None, *, fill: bool = True) -> Any:
     """Parse one YAML document and interpolate its scalars (unless not to ``fill``); an empty document is None.
 

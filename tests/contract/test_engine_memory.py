@@ -126,8 +126,8 @@ class Watched(MemorySource):
 
 
 def test_latest_of_more_keys_than_fit_memory_spills_and_cleans_up(kit: Kit) -> None:
-    kit.settings["memory_limit"] = 20_000_000
-    pieces, count = 12, 20_000
+    kit.settings["memory_limit"] = 48_000_000
+    pieces, count = 30, 20_000
 
     def piece(number: int) -> pa.Table:
         keys = [f"a key of some length, number {number * count + row:012d}" for row in range(count)]

@@ -40,9 +40,9 @@ def feature_store(
     return FeatureStore(config=RepoConfig(**{**keys, **(top or {})}))
 
 
-def at_socket(path: str, **settings: Any) -> dict[str, Any]:
-    """Our online store on the server at this socket."""
-    return {"type": "yummy_feast.YummyOnlineStore", "connection_string": f"unix://{path}", **settings}
+def at(address: str, **settings: Any) -> dict[str, Any]:
+    """Our online store on the server with this connection string."""
+    return {"type": "yummy_feast.YummyOnlineStore", "connection_string": address, **settings}
 
 
 def iceberg_keys(folder: Path) -> dict[str, str]:

@@ -172,8 +172,9 @@ def test_the_whole_demo_on_two_weeks(demo_run: dict[str, Any]) -> None:
     assert len(training) > 10_000
     assert not training["event_timestamp"].is_monotonic_increasing, "so that an order can be kept"
     assert {"crosswind", "hours_since_arrival"} <= set(training.columns)
-    assert 0.6 < demo_run["auc_timetable"] < 0.95
-    assert 0.6 < demo_run["auc"] < 0.95
+    # Which two weeks they are depends on today, and with them how much a timetable alone can tell.
+    assert demo_run["auc_timetable"] < demo_run["auc"] < 0.95
+    assert demo_run["auc"] > 0.6
 
 
 def test_the_board_has_the_next_flights(demo_run: dict[str, Any]) -> None:

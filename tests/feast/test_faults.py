@@ -19,8 +19,8 @@ import pytest
 from feast import FeatureStore
 
 from tests.feast.faults import EMBEDDED, HOUR, MANY, NOON, applied, failure, materialize, parquet, rows, trips, windows
-from tests.feast.repo import FORMATS, at_socket, feature_store
-from tests.online_server import server, socket
+from tests.feast.repo import FORMATS, at, feature_store
+from tests.online_server import address, server
 from tests.unit.online.servers import ROOT
 from yummy_feast import CsvSource
 from yummy_feast.errors import (
@@ -35,7 +35,7 @@ from yummy_feast.errors import (
     YummyError,
 )
 
-__all__ = ["server", "socket"]
+__all__ = ["address", "server"]
 
 
 def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
@@ -148,17 +148,17 @@ DAMAGED: dict[str, tuple[Lay, Damage | None, type[YummyError], tuple[str, ...]]]
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_source(tmp_path: Path, socket: str, name: str) -> None:
+def test_a_damaged_source(tmp_path: Path, address: str, name: str) -> None:
     lay, damage, kind, parts = DAMAGED[name]
-    store = applied(feature_store(tmp_path, online=at_socket(socket)), lay(tmp_path))
+    store = applied(feature_store(tmp_path, online=at(address)), lay(tmp_path))
     if damage:
         damage(tmp_path)
     failure(kind, store, *parts)
     assert trips(store) == [None] * 4
 
 
-def test_a_run_that_failed_is_made_good_by_the_next_incremental_one(tmp_path: Path, socket: str) -> None:
-    store = applied(feature_store(tmp_path, online=at_socket(socket)), parquet(tmp_path))
+def test_a_run_that_failed_is_made_good_by_the_next_incremental_one(tmp_path: Path, address: str) -> None:
+    store = applied(feature_store(tmp_path, online=at(address)), parquet(tmp_path))
     store.materialize(NOON - 2 * HOUR, NOON - HOUR)
     whole = (tmp_path / "rows.parquet").read_bytes()
     cut(tmp_path / "rows.parquet", 100)
@@ -169,13 +169,13 @@ def test_a_run_that_failed_is_made_good_by_the_next_incremental_one(tmp_path: Pa
     assert windows(store) == [(NOON - 2 * HOUR, NOON - HOUR), (NOON - HOUR, NOON + HOUR)]
 
 
-def test_rows_before_the_bad_one_stay_and_the_run_can_be_repeated(tmp_path: Path, socket: str) -> None:
+def test_rows_before_the_bad_one_stay_and_the_run_can_be_repeated(tmp_path: Path, address: str) -> None:
     """A value that does not fit, far behind: what was acknowledged before it is there; the registry knows nothing."""
     table = rows(MANY)
     trip = table["trips"].to_numpy().copy().astype(np.float64)
     trip[-1] = 0.5
     store = applied(
-        feature_store(tmp_path, online=at_socket(socket)),
+        feature_store(tmp_path, online=at(address)),
         parquet(tmp_path, table.set_column(2, "trips", pa.array(trip))),
     )
     failure(ColumnTypeError, store, "column 'trips' of rows.parquet", "0.5", "change the Field's dtype")
@@ -196,11 +196,11 @@ RENAMED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", RENAMED)
-def test_a_missing_column(tmp_path: Path, socket: str, name: str) -> None:
+def test_a_missing_column(tmp_path: Path, address: str, name: str) -> None:
     options, parts = RENAMED[name]
     names = [column[:-1] if column == name else column for column in rows().column_names]
     source = parquet(tmp_path, rows().rename_columns(names), **options)
-    failure(ColumnNotFoundError, applied(feature_store(tmp_path, online=at_socket(socket)), source), *parts)
+    failure(ColumnNotFoundError, applied(feature_store(tmp_path, online=at(address)), source), *parts)
 
 
 WRONG: dict[str, tuple[str, list[Any], type[YummyError], tuple[str, ...]]] = {
@@ -234,10 +234,10 @@ WRONG: dict[str, tuple[str, list[Any], type[YummyError], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_column_of_a_wrong_type(tmp_path: Path, socket: str, name: str) -> None:
+def test_a_column_of_a_wrong_type(tmp_path: Path, address: str, name: str) -> None:
     column, values, kind, parts = WRONG[name]
     table = rows().set_column(rows().column_names.index(column), column, pa.array(values))
-    failure(kind, applied(feature_store(tmp_path, online=at_socket(socket)), parquet(tmp_path, table)), *parts)
+    failure(kind, applied(feature_store(tmp_path, online=at(address)), parquet(tmp_path, table)), *parts)
 
 
 YAML = """

@@ -15,11 +15,11 @@ from feast import Entity, FeatureStore, FeatureView, Field
 from feast.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 
-from tests.feast.repo import FORMATS, at_socket, feature_store
-from tests.online_server import server, socket
+from tests.feast.repo import FORMATS, at, feature_store
+from tests.online_server import address, server
 from yummy_feast import ParquetSource
 
-__all__ = ["server", "socket"]
+__all__ = ["address", "server"]
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR, MICRO = timedelta(hours=1), timedelta(microseconds=1)
@@ -58,8 +58,8 @@ def field(name: str, dtype: Any) -> Field:
 
 
 @pytest.fixture
-def store(tmp_path: Path, socket: str) -> FeatureStore:
-    return feature_store(tmp_path, online=at_socket(socket))
+def store(tmp_path: Path, address: str) -> FeatureStore:
+    return feature_store(tmp_path, online=at(address))
 
 
 def read(store: FeatureStore, *features: str, drivers: int = 3) -> dict[str, list[Any]]:
@@ -336,7 +336,7 @@ def test_rows_without_a_key_are_left_out(store: FeatureStore, tmp_path: Path, ca
     with caplog.at_level(logging.INFO, "yummy_feast"):
         store.materialize(NOON, NOON)
     assert read(store, drivers=1) == {"trips": [2]}
-    assert "rows.parquet: left out 2 rows whose join key is null" in caplog.text
+    assert "rows.parquet: left out 2 rows whose join key driver_id is null" in caplog.text
     assert "feature view stats: 1 rows written" in caplog.text
 
 

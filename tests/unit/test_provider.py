@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from feast import Entity, FeatureView, Field, RepoConfig, RequestSource
@@ -15,6 +16,7 @@ from feast.types import Float64, Int64
 from feast.value_type import ValueType
 
 from yummy_feast import provider as module
+from yummy_feast.errors import ConfigError
 from yummy_feast.provider import YummyProvider
 from yummy_feast.sources.parquet import ParquetSource
 
@@ -45,6 +47,19 @@ def provider(folder: Path, offline: Any = OURS[0], online: Any = OURS[1], **top:
     found = get_provider(config)
     assert isinstance(found, YummyProvider)
     return found
+
+
+@pytest.mark.parametrize(
+    ("block", "value"),
+    [("registry", "${REG:-x.db}"), ("auth", {"type": "${WAY:-no_auth}"}), ("batch_engine", {"type": "${ENGINE}"})],
+)
+def test_variables_that_feast_leaves_unfilled_are_refused(block: str, value: Any) -> None:
+    blocks = {"registry": "x.db", "auth": {"type": "no_auth"}, "batch_engine": "local", block: value}
+    config = SimpleNamespace(
+        registry_config=blocks["registry"], auth=blocks["auth"], batch_engine_config=blocks["batch_engine"]
+    )
+    with pytest.raises(ConfigError, match=rf"^feature_store\.yaml: {block}.* is not filled"):
+        YummyProvider(cast("RepoConfig", config))
 
 
 @pytest.fixture

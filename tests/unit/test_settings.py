@@ -22,6 +22,7 @@ from yummy_feast.settings import (
     parse_duration,
     parse_size,
     read_text,
+    refuse_unfilled,
 )
 
 
@@ -138,6 +139,12 @@ def test_the_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None
         "x: the environment variable YUMMY_TEST_HOST is not set"
         " (export YUMMY_TEST_HOST=..., or write ${YUMMY_TEST_HOST:-default})"
     )
+
+
+def test_what_feast_left_unfilled_is_refused() -> None:
+    refuse_unfilled({"path": "data/$x.db", "ttl": 5, "more": [None]}, "registry")
+    with pytest.raises(ConfigError, match=r"^registry\.a: '\$\{REG:-x\}' is not filled: .* \(export the variable"):
+        refuse_unfilled({"a": ["b", "${REG:-x}"]}, "registry")
 
 
 def test_nested_values_are_filled_and_named_by_path() -> None:

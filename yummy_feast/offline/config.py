@@ -14,7 +14,7 @@ from pydantic import Field
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.offline.engines.base import EngineSettings
 from yummy_feast.offline.engines.table import ENGINES
-from yummy_feast.settings import interpolate_all, parse_size, reading_feature_store_yaml
+from yummy_feast.settings import interpolate_all, parse_duration, parse_size, reading_feature_store_yaml
 from yummy_feast.sources.base import context_of
 
 OLD_ENGINES = ("polars", "dask", "ray")
@@ -38,6 +38,11 @@ class YummyOfflineStoreConfig(FeastConfigBaseModel):
 
     temp_directory: str | None = None
     """Where to spill; relative to the repo. None = the system's temporary folder."""
+
+    lateness: float = 3600.0
+    """Seconds that rows may arrive after their event time, or text such as ``6h``: `materialize-incremental` looks for
+    rows that late in what is new of a source. The tag ``lateness`` of a feature view overrides it.
+    """
 
     spark_conf: dict[str, Any] = {}
     """Settings of the Spark session."""
@@ -68,10 +73,14 @@ def _checked(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
     if engine in OLD_ENGINES:
         warnings.warn(f"offline_store.engine {engine} is now duckdb", DeprecationWarning, stacklevel=3)
         values["engine"] = engine = "duckdb"
+    if engine == "spark" and engine not in ENGINES:
+        raise ConfigError("offline_store.engine: spark is not in this version", hint="use engine: duckdb")
     if engine not in ENGINES:
         raise ConfigError(f"offline_store.engine is '{engine}'", hint=nearest(str(engine), ENGINES))
     if values.get("memory_limit") is not None:
         values["memory_limit"] = parse_size(values["memory_limit"], "offline_store.memory_limit")
+    if "lateness" in values:
+        values["lateness"] = parse_duration(values["lateness"], "offline_store.lateness")
     return values
 
 

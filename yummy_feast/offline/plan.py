@@ -120,7 +120,7 @@ class ReadPlan:
     """Rows of one source inside a time range, as materialization and saved datasets read them; names are the source's
     own.
 
-    start, end: microseconds since 1970 UTC, both included, None = open.
+    start, end: microseconds since 1970 UTC, both included, None = open. seen, seen_start: as in ``Prune``.
     """
 
     source: YummySource
@@ -130,6 +130,8 @@ class ReadPlan:
     created: str | None
     start: int | None
     end: int | None
+    seen: str = ""
+    seen_start: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

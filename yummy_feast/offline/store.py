@@ -19,6 +19,7 @@ from yummy_feast.offline.engines.table import engine_of
 from yummy_feast.offline.entity_rows import EntityRows, SelectAll
 from yummy_feast.offline.every_entity import every_entity
 from yummy_feast.offline.job import HistoricalAnswer, RangeAnswer, YummyRetrievalJob
+from yummy_feast.offline.newest import Newest
 from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
 from yummy_feast.sources import storage as _storage  # noqa: F401 - Feast knows its classes once it is imported
 from yummy_feast.sources.adapt import as_yummy_source
@@ -84,6 +85,16 @@ class YummyOfflineStore(OfflineStore):
             full_feature_names=full_feature_names,
             on_demand=plan.on_demand,
         )
+
+    @staticmethod
+    def newest(config: RepoConfig, reads: Sequence[ReadPlan]) -> Newest:
+        """The newest row per key of each read, for materialization; the reads differ in keys and features alone."""
+        return _engine(config).newest(reads)
+
+    @staticmethod
+    def state(config: RepoConfig, source: YummySource) -> str:
+        """What there is to read of a source now, see ``Scan.state``."""
+        return source.scan(engine_settings(config).context).state
 
     @staticmethod
     def pull_latest_from_table_or_query(

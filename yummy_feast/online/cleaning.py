@@ -5,49 +5,58 @@ Keys are found with SCAN, page by page, and freed in the background: no call blo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from yummy_feast.online.keys import match_pattern, schemas_key
+from yummy_feast.online.keys import progress_key, schemas_key
+from yummy_feast.online.layouts.base import Command, Layout
 
 if TYPE_CHECKING:
     from yummy_feast.online.redis import Client
 
 _PAGE = 1000
 
+JoinKeys = Collection[Sequence[str]]
+"""The join keys of each view concerned, sorted by name."""
 
-def remove_views(client: Client, project: str, views: Sequence[bytes]) -> int:
-    """Remove the rows of ``views`` (hash fields) from every entity key; a hash without fields is gone.
+
+def remove_views(
+    client: Client, layout: Layout, project: str, views: Sequence[tuple[bytes, Sequence[str]]], join_keys: JoinKeys
+) -> int:
+    """Remove the rows of ``views`` (name and features) from every entity key; a hash without rows is gone.
 
     Returns the number of rows removed. What redis-py raises passes through.
     """
-    removed = 0
-    for keys in _pages(client, project):
-        pipeline: Any = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.hdel(key, *views)
-        removed += sum(pipeline.execute())
-    return removed
+    return sum(
+        _send(client, [layout.removal(key, views) for key in keys])
+        for keys in _pages(client, layout, project, join_keys)
+    )
 
 
-def remove_project(client: Client, project: str) -> int:
+def remove_project(client: Client, layout: Layout, project: str, join_keys: JoinKeys) -> int:
     """Remove every key of ``project``, schemas last.
 
     Returns the number of entity keys removed. What redis-py raises passes through.
     """
-    removed = 0
-    for keys in _pages(client, project):
-        pipeline: Any = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.unlink(key)
-        removed += sum(pipeline.execute())
-    client.unlink(schemas_key(project))
+    removed = sum(
+        _send(client, [("UNLINK", key) for key in keys]) for keys in _pages(client, layout, project, join_keys)
+    )
+    client.unlink(progress_key(project))
+    if layout.keeps_schemas:
+        client.unlink(schemas_key(project))
     return removed
 
 
-def _pages(client: Any, project: str) -> Iterator[Sequence[bytes]]:
-    schemas = schemas_key(project)
-    keys = (key for key in client.scan_iter(match=match_pattern(project), count=_PAGE) if key != schemas)
+def _send(client: Client, commands: Sequence[Command]) -> int:
+    pipeline: Any = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return sum(pipeline.execute())
+
+
+def _pages(client: Any, layout: Layout, project: str, join_keys: JoinKeys) -> Iterator[Sequence[bytes]]:
+    found = client.scan_iter(match=layout.pattern(project), count=_PAGE)
+    keys = (key for key in found if layout.owns(project, key, join_keys))
     while page := list(islice(keys, _PAGE)):
         yield page

@@ -20,7 +20,9 @@ from feast.value_type import ValueType
 from yummy_feast.errors import FeatureNotFoundError, OnlineRequestError, nearest
 from yummy_feast.online.answer import finisher_of
 from yummy_feast.online.hmget import HashRead
-from yummy_feast.online.keys import KeyEncoder
+from yummy_feast.online.keys import field_name
+from yummy_feast.online.layouts import layout_of
+from yummy_feast.online.layouts.base import Layout
 from yummy_feast.online.on_demand import OnDemandPlan
 from yummy_feast.online.plan import DUMMY_COLUMNS, Group, KeyColumn, OnlinePlan, OutputColumn, ViewPlan, taker
 
@@ -58,7 +60,7 @@ def compile_plan(
     views = [_view_plan(key, table, names, asked, config) for key, (table, names) in tables.items()]
     computed = {view.projection.name_to_use(): view for view in on_demand_views if not view.write_to_online_store}
     columns, outputs = _columns(asked, views, computed, full_feature_names)
-    groups = _groups([table for table, _ in tables.values()], views, join_key_of, config.project)
+    groups = _groups([table for table, _ in tables.values()], views, join_key_of, config.project, layout_of(config))
     # Feast forgets the keys of stored on-demand views here.
     kinds = {key.column: key.kind for group in groups for key in group.keys}
     kinds |= {name: _number(value_type) for name, value_type in kind_of_column.items()}
@@ -121,7 +123,7 @@ def _view_plan(
     ttl = getattr(table, "ttl", None) or timedelta(0)
     return ViewPlan(
         name=key,
-        hash_field=compute_versioned_name(table, config.registry.enable_online_feature_view_versioning).encode(),
+        stored_as=field_name(compute_versioned_name(table, config.registry.enable_online_feature_view_versioning)),
         features=features,
         kinds=tuple(kinds[name] for name in features),
         ttl=ttl // _MICROSECOND,
@@ -129,19 +131,28 @@ def _view_plan(
 
 
 def _groups(
-    tables: Sequence[FeatureView], views: Sequence[ViewPlan], join_key_of: dict[str, str], project: str
+    tables: Sequence[FeatureView],
+    views: Sequence[ViewPlan],
+    join_key_of: dict[str, str],
+    project: str,
+    layout: Layout,
 ) -> tuple[Group, ...]:
     members: dict[tuple[KeyColumn, ...], list[int]] = {}
     for index, table in enumerate(tables):
         members.setdefault(_keys(table, join_key_of), []).append(index)
     groups = []
     for keys, indices in members.items():
+        fields_of = {index: layout.fields(views[index].stored_as, views[index].features) for index in indices}
         # Two projections of one view read the same field once.
-        fields = tuple(dict.fromkeys(views[index].hash_field for index in indices))
-        encoder = KeyEncoder(project, [(key.join_key, key.kind) for key in keys or (_DUMMY_KEY,)])
+        fields = tuple(dict.fromkeys(name for names in fields_of.values() for name in names))
+        place = {name: position for position, name in enumerate(fields)}
+        encoder = layout.key_encoder(project, [(key.join_key, key.kind) for key in keys or (_DUMMY_KEY,)])
         only_key = None if keys else encoder.encode_columns({_DUMMY_KEY.join_key: [DUMMY_ENTITY_VAL]})[0]
-        places = tuple((index, fields.index(views[index].hash_field)) for index in indices)
-        groups.append(Group(keys, encoder, only_key, HashRead(fields), places))
+        readers = tuple(
+            (index, layout.reader(views[index].stored_as, views[index].wanted, [place[name] for name in names]))
+            for index, names in fields_of.items()
+        )
+        groups.append(Group(keys, encoder, only_key, HashRead(fields), readers))
     return tuple(groups)
 
 

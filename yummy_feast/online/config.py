@@ -12,7 +12,7 @@ from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.online.address import RedisSettings
 from yummy_feast.settings import interpolate_all, reading_feature_store_yaml
 
-_LAYOUTS = ("rows",)
+_LAYOUTS = ("rows", "feast")
 _ON_STALE = ("serve", "hide")
 _MAX_TTL = 2**31
 
@@ -38,8 +38,8 @@ class YummyOnlineStoreConfig(FeastConfigBaseModel):
     sentinel_master: str = "mymaster"
     """Name of the master the sentinels watch."""
 
-    layout: Literal["rows"] = "rows"
-    """How rows lie in Redis."""
+    layout: Literal["rows", "feast"] = "rows"
+    """How rows lie in Redis: packed, or as Feast's own Redis store has them."""
 
     key_ttl_seconds: int | None = Field(default=None, ge=0, lt=_MAX_TTL)
     """Seconds that an entity's hash lives after its last write; None or 0 = for ever."""
@@ -97,11 +97,6 @@ def _checked(values: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
         raise ConfigError(
             "online_store.client: glide is not used by this store",
             hint="leave it out: all views of an entity are read in one command, and all entities in one round trip",
-        )
-    if filled.get("layout") == "feast":
-        raise ConfigError(
-            "online_store.layout: feast is not in this version",
-            hint="use layout: rows, or Feast's own `type: redis` for rows that stock Feast reads",
         )
     for key, choices in (("client", ("redis",)), ("layout", _LAYOUTS), ("on_stale", _ON_STALE)):
         value = filled.get(key, choices[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
+from yummy_feast.online.layouts.base import Layout
 from yummy_feast.values import BY_NAME, stored_value
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class EntityKeys:
     does not declare (views that never went through `feast apply`) has the type its value came with.
     """
 
-    def __init__(self, project: str, types: Mapping[str, int]) -> None:
+    def __init__(self, layout: Layout, project: str, types: Mapping[str, int]) -> None:
+        self._layout = layout
         self._project = project
         self._types = types
 
@@ -48,7 +50,7 @@ class EntityKeys:
 
     def encoder(self, types: Mapping[str, int] | None = None) -> KeyEncoder:
         """The encoder for join keys of ``types``, by default those the view declares (none: Feast's stand-in)."""
-        return KeyEncoder(self._project, (types or self._types or {NO_JOIN_KEY: _STRING}).items())
+        return self._layout.key_encoder(self._project, (types or self._types or {NO_JOIN_KEY: _STRING}).items())
 
     def _type_of(self, name: str, values: Sequence[Value]) -> int:
         if name in self._types:

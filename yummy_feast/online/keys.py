@@ -53,6 +53,11 @@ def schemas_key(project: str) -> bytes:
     return project_prefix(project) + b"schemas"
 
 
+def progress_key(project: str) -> bytes:
+    """The hash that says how far materialization has come; no entity key for the same reason."""
+    return project_prefix(project) + b"progress"
+
+
 def field_name(view: str) -> bytes:
     """The hash field of a feature view, by the name it is stored under (with ``_v{N}`` where views are versioned)."""
     return view.encode()

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yummy_feast.online.answer import Heading
 from yummy_feast.online.hmget import HashRead
 from yummy_feast.online.keys import KeyEncoder
+from yummy_feast.online.layouts.base import Reader
 from yummy_feast.online.on_demand import OnDemandPlan
 from yummy_feast.online.request import missing_join_key, missing_request_data, unknown_columns
-
-if TYPE_CHECKING:
-    from yummy_feast.online.decoding import Decoder
 
 _MAX_BINDINGS = 64
 
@@ -34,18 +32,21 @@ class ViewPlan:
     """What is read of one feature view.
 
     name: as a reference spells it (alias and ``@vN`` included).
-    hash_field: of its rows: the view's own name, with ``_vN`` where the project versions its views.
+    stored_as: the view's own name, with ``_vN`` where the project versions its views.
     features, kinds: feature names and Feast ``ValueType`` numbers, in the order in which rows are decoded.
     ttl: microseconds; 0 means that rows never age.
-    decoders: fingerprint of a row's schema -> decoder of this view's features; filled by reads.
     """
 
     name: str
-    hash_field: bytes
+    stored_as: bytes
     features: tuple[str, ...]
     kinds: tuple[int, ...]
     ttl: int
-    decoders: dict[bytes, Decoder] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> tuple[tuple[str, int], ...]:
+        """(feature name, Feast ``ValueType`` number), in order."""
+        return tuple(zip(self.features, self.kinds, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,14 @@ class Group:
     """Views whose rows lie in the same Redis hash.
 
     keys: empty for views without entities, whose only hash has the key ``only_key``.
-    views: per view its index in ``OnlinePlan.views`` and the position of its hash field in ``read.fields``.
+    views: per view its index in ``OnlinePlan.views`` and what finds its rows in the replies to ``read``.
     """
 
     keys: tuple[KeyColumn, ...]
     encoder: KeyEncoder
     only_key: bytes | None
     read: HashRead
-    views: tuple[tuple[int, int], ...]
+    views: tuple[tuple[int, Reader], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,10 @@ _REPLIES: Final = {
 ENDLESS_MOVES: Final = "TTL exhausted."
 """How redis-py's cluster client says it."""
 _IF_TLS: Final = f"if it speaks TLS, add ssl=true to {WHERE}; else see its log"
+# TLS 1.3 refuses a client after the greeting: by then the client writes, and may see no more than the end.
+_NO_CERTIFICATE: Final = (
+    f"if it asks for a client certificate, add ssl_certfile and ssl_keyfile to {WHERE}; else see its log"
+)
 # A piece of a connection error -> the same.
 _LINKS: Final = (
     ("CERTIFICATE_VERIFY_FAILED", "shows a certificate nobody here trusts", f"add ssl_ca_certs=FILE to {WHERE}"),
@@ -36,6 +40,7 @@ _LINKS: Final = (
     ("CERTIFICATE_REQUIRED", "asks for a client certificate", f"add ssl_certfile and ssl_keyfile to {WHERE}"),
     ("Connection closed by server", "closed the connection", _IF_TLS),
     ("Connection reset by peer", "closed the connection", _IF_TLS),
+    ("EOF occurred in violation", "closed the connection", _IF_TLS),
     ("Too many connections", "has no connection left for us", f"raise max_connections in {WHERE}"),
     ("max number of clients", "has no connection left for us", "raise its maxclients"),
 )
@@ -111,6 +116,8 @@ def _no_connection(text: str, settings: RedisSettings) -> OnlineStoreError:
         return ServerUnavailableError(f"{settings.address} does not answer{_said(text)}", hint=hint)
     for piece, meaning, hint in _LINKS:
         if piece in text:
+            if hint is _IF_TLS and settings.ssl:
+                hint = _NO_CERTIFICATE
             return ServerUnavailableError(f"{settings.address} {meaning}{_said(text)}", hint=hint)
     return ServerUnavailableError(
         f"{settings.address} does not answer{_said(text)}",

@@ -1,7 +1,7 @@
 """The one place that asks Redis for features: the SDK, the servers and `verify` all read through here.
 
-A read is: columns of a request -> one HMGET per distinct entity key and group of views, all in one round trip -> rows
-decoded by functions compiled per schema -> columns. Statuses and ages are decided here and nowhere else:
+A read is: columns of a request -> one HMGET per distinct entity key and group of views, all in one round trip -> rows,
+found by the layout's readers -> columns. Statuses and ages are decided here and nowhere else:
 
 - NOT_FOUND: no row for that entity and view, a deleted one, or a join key that is null (null matches nothing, as in a
   point-in-time join);
@@ -13,21 +13,19 @@ decoded by functions compiled per schema -> columns. Statuses and ages are decid
 
 from __future__ import annotations
 
-import struct
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.answer import OnlineFeatures, Rows, Status, finish_all, finisher_of
-from yummy_feast.online.decoding import Decoder, decoder
 from yummy_feast.online.hmget import HashRead, Reply, read_hashes, read_hashes_async
+from yummy_feast.online.layouts.base import Found, Layout, Schemas, Wanted
 from yummy_feast.online.on_demand import compute
-from yummy_feast.online.plan import Binding, Group, OnlinePlan, ViewPlan
+from yummy_feast.online.plan import Binding, Group, OnlinePlan
 from yummy_feast.online.request import cast_keys, plain_values
-from yummy_feast.online.rows import FINGERPRINT, HEADER_SIZE, TOMBSTONE, RowSchema
 from yummy_feast.online.schemas import UnmetSchemaError
 
 if TYPE_CHECKING:
@@ -39,18 +37,8 @@ _T = TypeVar("_T")
 StoredRow = tuple[int, tuple[Any, ...]]
 """A row's event timestamp (microseconds since 1970) and its stored values."""
 
-_EVENT_TIME = struct.Struct(">xQ").unpack_from
-_SIGN = 1 << 63
-_FOREVER = -_SIGN
+_FOREVER = -(1 << 63)
 _PRESENT, _NOT_FOUND, _TOO_OLD = Status.PRESENT.value, Status.NOT_FOUND.value, Status.OUTSIDE_MAX_AGE.value
-
-
-class Schemas(Protocol):
-    """Where the schemas of rows are known."""
-
-    def get(self, view: bytes, fingerprint: bytes) -> RowSchema:
-        """The schema of a row in hash field ``view``. RowDecodeError when nobody knows it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +89,12 @@ def answer(question: Question, replies: Sequence[Sequence[Reply]], schemas: Sche
     by_view: list[Sequence[Sequence[Any]]] = [()] * len(plan.views)
     rows = [Rows.given(length)] * (1 + len(plan.views))
     for group, order, replied in zip(plan.groups, question.orders, replies, strict=True):
-        for index, position in group.views:
-            cells = [reply[position] for reply in replied]
-            by_view[index], rows[1 + index] = _read_view(plan, index, cells, order, schemas, now)
+        for index, reader in group.views:
+            try:
+                found = reader(replied, schemas)
+            except RowDecodeError as error:
+                raise _named(plan.views[index].name, error) from error
+            by_view[index], rows[1 + index] = _read_view(plan, index, found, order, now)
     echoed = [_echo(question, name, kind) for name, kind in question.binding.echoes]
     values = [column for columns in by_view for column in columns]
     if plan.on_demand:
@@ -153,31 +144,35 @@ async def read_async(
 
 def read_rows(
     client: Client,
+    layout: Layout,
     schemas: Schemas,
-    hash_field: bytes,
-    wanted: tuple[tuple[str, int], ...],
+    stored_as: bytes,
+    wanted: Wanted,
     keys: Sequence[bytes | None],
 ) -> list[StoredRow | None]:
     """One view's rows by Redis key, whatever their age; None where there is no row.
 
     ``wanted``: (feature, Feast type number). Raises as ``read``.
     """
-    reads = [(HashRead((hash_field,)), [key for key in keys if key is not None])]
-    return _decode_rows(_view_of(hash_field, wanted), keys, read_hashes(client, reads)[0], schemas)
+    fields = layout.fields(stored_as, [name for name, _ in wanted])
+    known = [key for key in keys if key is not None]
+    [replies] = read_hashes(client, [(HashRead(fields), known)])
+    return rows_of(layout, schemas, stored_as, wanted, keys, replies)
 
 
 async def read_rows_async(
     mux: AnyMux,
+    layout: Layout,
     book: SchemaBook,
-    hash_field: bytes,
-    wanted: tuple[tuple[str, int], ...],
+    stored_as: bytes,
+    wanted: Wanted,
     keys: Sequence[bytes | None],
 ) -> list[StoredRow | None]:
     """The same over the running loop's connection."""
-    reads = [(HashRead((hash_field,)), [key for key in keys if key is not None])]
-    [replies] = await read_hashes_async(mux, reads)
-    view = _view_of(hash_field, wanted)
-    return await _knowing_schemas(mux, book, lambda met: _decode_rows(view, keys, replies, met))
+    fields = layout.fields(stored_as, [name for name, _ in wanted])
+    known = [key for key in keys if key is not None]
+    [replies] = await read_hashes_async(mux, [(HashRead(fields), known)])
+    return await _knowing_schemas(mux, book, lambda met: rows_of(layout, met, stored_as, wanted, keys, replies))
 
 
 async def _knowing_schemas(mux: AnyMux, book: SchemaBook, decode: Callable[[Schemas], _T]) -> _T:
@@ -189,66 +184,56 @@ async def _knowing_schemas(mux: AnyMux, book: SchemaBook, decode: Callable[[Sche
             [reply] = await mux.execute([book.question(unmet.view, unmet.fingerprint)])
             if isinstance(reply, Exception):
                 raise reply from None
-            book.learn(unmet.view, unmet.fingerprint, reply)
+            book.learn_one(unmet.view, unmet.fingerprint, reply)
 
 
-def _view_of(hash_field: bytes, wanted: tuple[tuple[str, int], ...]) -> ViewPlan:
-    return ViewPlan(hash_field.decode(), hash_field, tuple(f for f, _ in wanted), tuple(k for _, k in wanted), 0)
-
-
-def _decode_rows(
-    view: ViewPlan, keys: Sequence[bytes | None], replies: Sequence[Reply], schemas: Schemas
+def rows_of(
+    layout: Layout,
+    schemas: Schemas,
+    stored_as: bytes,
+    wanted: Wanted,
+    keys: Sequence[bytes | None],
+    replies: Sequence[Reply],
 ) -> list[StoredRow | None]:
-    cells = iter(replies)
+    """What ``read_rows`` answers, out of the replies to the fields ``layout.fields`` names for those keys not None."""
+    reader = layout.reader(stored_as, wanted, range(len(layout.fields(stored_as, [name for name, _ in wanted]))))
+    try:
+        found, event_times = reader(replies, schemas)
+    except RowDecodeError as error:
+        raise _named(stored_as.decode(), error) from error
+    pairs = zip(event_times, found, strict=True)
     rows: list[StoredRow | None] = []
     for key in keys:
-        cell = None if key is None else next(cells)[0]
-        row = None if cell is None else _decode(view, cell, schemas)
-        rows.append(None if row is None or cell is None else (_EVENT_TIME(cell)[0] - _SIGN, row))
+        event, row = (0, None) if key is None else next(pairs)
+        rows.append(None if row is None else (event, row))
     return rows
-
-
-def _decode(view: ViewPlan, cell: bytes, schemas: Schemas) -> tuple[Any, ...] | None:
-    try:
-        return (view.decoders.get(cell[FINGERPRINT]) or _find_decoder(view, cell, schemas))(cell)
-    except RowDecodeError as error:
-        raise RowDecodeError(f"feature view {view.name!r}: {error.message}", hint=error.hint) from error
 
 
 # ------------------------------------------------------------------------------------------ one view's rows
 
 
 def _read_view(
-    plan: OnlinePlan, index: int, cells: Sequence[bytes | None], order: list[int] | None, schemas: Schemas, now: int
+    plan: OnlinePlan, index: int, found: Found, order: list[int] | None, now: int
 ) -> tuple[Sequence[Sequence[Any]], Rows]:
     """The features of one view, as columns in the order of the request's rows, and who was found and when."""
     view = plan.views[index]
-    decoders = view.decoders
     missing = (None,) * len(view.features)
     oldest = now - view.ttl if view.ttl else _FOREVER
-    values: list[Sequence[Any]] = []
-    statuses: list[int] = []
-    times: list[int] = []
-    try:
-        for cell in cells:
-            row = None
-            if cell is not None:
-                row = (decoders.get(cell[FINGERPRINT]) or _find_decoder(view, cell, schemas))(cell)
-            if cell is None or row is None:
-                values.append(missing)
-                statuses.append(_NOT_FOUND)
-                times.append(0)
-                continue
-            event = _EVENT_TIME(cell)[0] - _SIGN
-            times.append(event)
-            if event >= oldest:
-                values.append(row)
-                statuses.append(_PRESENT)
-            else:
-                values.append(missing if plan.hide_stale else row)
-                statuses.append(_TOO_OLD)
-    except RowDecodeError as error:
-        raise RowDecodeError(f"feature view {view.name!r}: {error.message}", hint=error.hint) from error
+    rows, times = found
+    values: list[tuple[Any, ...]]
+    if not all(rows) or (view.ttl and times and min(times) < oldest):
+        statuses = [
+            _NOT_FOUND if row is None else _PRESENT if event >= oldest else _TOO_OLD
+            for row, event in zip(rows, times, strict=True)
+        ]
+        served = (_PRESENT,) if plan.hide_stale else (_PRESENT, _TOO_OLD)
+        values = [
+            missing if row is None or status not in served else row for row, status in zip(rows, statuses, strict=True)
+        ]
+    else:
+        # Nearly every read: all there, none too old.
+        statuses = [_PRESENT] * len(times)
+        values = rows  # type: ignore[assignment]
     if order is not None:
         # Position -1, a null join key, is the one behind the last.
         values = [*values, missing]
@@ -262,22 +247,8 @@ def _read_view(
     return list(zip(*values, strict=True)), Rows(statuses, times)
 
 
-def _find_decoder(view: ViewPlan, cell: bytes, schemas: Schemas) -> Decoder:
-    """The decoder of a row whose schema this plan has not met yet, or of a row that has none."""
-    if len(cell) < HEADER_SIZE:
-        raise RowDecodeError(
-            f"a row in Redis is {len(cell)} bytes long, shorter than a header", hint="materialize the view again"
-        )
-    if cell[17] == TOMBSTONE:
-        return _no_row
-    fingerprint = cell[FINGERPRINT]
-    found = decoder(schemas.get(view.hash_field, fingerprint), tuple(zip(view.features, view.kinds, strict=True)))
-    view.decoders[fingerprint] = found
-    return found
-
-
-def _no_row(_: bytes) -> None:
-    return None
+def _named(view: str, error: RowDecodeError) -> RowDecodeError:
+    return RowDecodeError(f"feature view {view!r}: {error.message}", hint=error.hint)
 
 
 # ------------------------------------------------------------------------------------------------ the request

@@ -43,7 +43,7 @@ class MetSchemas:
 
 
 class SchemaBook:
-    """The schemas of one project's rows, cached in this process. Threads may share one.
+    """The schemas of one project's rows, cached in this process. Threads may share one. ``key`` is their hash in Redis.
 
     ``client``: a client, or what gives one, asked when Redis is first needed. What redis-py raises passes through: the
     caller knows the address.
@@ -51,7 +51,7 @@ class SchemaBook:
 
     def __init__(self, client: Client | Callable[[], Client], project: str) -> None:
         self._connect = client if callable(client) else lambda: client
-        self._key = schemas_key(project)
+        self.key = schemas_key(project)
         # A fingerprint stands for one schema for ever, so what is here never goes stale.
         self._known: dict[tuple[bytes, bytes], RowSchema] = {}
         self._complete: set[bytes] = set()
@@ -63,14 +63,14 @@ class SchemaBook:
         """
         schema = self._known.get((view, fingerprint))
         if schema is None:
-            schema = self.learn(view, fingerprint, self._client.hget(self._key, _field(view, fingerprint)))
+            schema = self.learn_one(view, fingerprint, self._client.hget(self.key, _field(view, fingerprint)))
         return schema
 
     def question(self, view: bytes, fingerprint: bytes) -> Command:
-        """The command whose reply ``learn`` takes, for those who ask Redis in their own way."""
-        return command("HGET", self._key, _field(view, fingerprint))
+        """The command whose reply ``learn_one`` takes, for those who ask Redis in their own way."""
+        return command("HGET", self.key, _field(view, fingerprint))
 
-    def learn(self, view: bytes, fingerprint: bytes, data: bytes | None) -> RowSchema:
+    def learn_one(self, view: bytes, fingerprint: bytes, data: bytes | None) -> RowSchema:
         """The schema that Redis tells. RowDecodeError when it tells none, or another one."""
         if data is None:
             raise RowDecodeError(
@@ -89,15 +89,24 @@ class SchemaBook:
 
     def known(self, view: bytes) -> list[RowSchema]:
         """Every schema that rows of ``view`` have been written with, as of this process's first question."""
-        if view not in self._complete:
-            stored = self._client.hgetall(self._key)
-            for field, data in stored.items():
-                name, _, _ = field.rpartition(b":")
-                if name == view:
-                    self._remember(view, data)
-            self._complete.add(view)
+        if not self.is_complete(view):
+            self.learn(view, self._client.hgetall(self.key))
         # A copy first: another thread may be adding one.
         return [schema for (name, _), schema in list(self._known.items()) if name == view]
+
+    def is_complete(self, view: bytes) -> bool:
+        """Whether ``known`` answers without asking Redis."""
+        return view in self._complete
+
+    def learn(self, view: bytes, stored: Mapping[bytes, bytes]) -> None:
+        """Remember the schemas of ``view`` in ``stored``, which is all of the hash ``key``: now ``view`` is complete.
+
+        For whoever asks Redis over a connection of its own. RowDecodeError for a damaged schema.
+        """
+        for field, data in stored.items():
+            if field.rpartition(b":")[0] == view:
+                self._remember(view, data)
+        self._complete.add(view)
 
     def registration(self, view: bytes, schema: RowSchema) -> tuple[str | bytes, ...]:
         """The Redis command that must reach the server before a row of ``schema`` does.
@@ -111,14 +120,14 @@ class SchemaBook:
                 f"two schemas of feature view {view.decode()!r} share the fingerprint {schema.fingerprint.hex()}",
                 hint="rename or reorder a feature",
             )
-        return ("HSET", self._key, _field(view, schema.fingerprint), schema.to_json())
+        return ("HSET", self.key, _field(view, schema.fingerprint), schema.to_json())
 
     def forget(self, views: Iterable[bytes]) -> None:
         """Remove the schemas of views that have no rows any more, here and in Redis."""
         gone = set(views)
-        fields = [field for field in self._client.hkeys(self._key) if field.rpartition(b":")[0] in gone]
+        fields = [field for field in self._client.hkeys(self.key) if field.rpartition(b":")[0] in gone]
         if fields:
-            self._client.hdel(self._key, *fields)
+            self._client.hdel(self.key, *fields)
         self._complete -= gone
         for view, fingerprint in list(self._known):
             if view in gone:

@@ -4,14 +4,46 @@ from __future__ import annotations
 
 from typing import Final
 
-NEWER_WINS: Final = b"""
--- KEYS: entity keys. ARGV: hash field, seconds to live (0: for ever), then one row per key.
+_RETENTION: Final = b"""
+-- KEYS: entity keys. ARGV: hash field, seconds to keep it (0: for ever), '1' where single fields can expire, then one
+-- row per key.
+local field, seconds, per_field = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local per_key = seconds > 0 and not per_field
+
+-- Seconds the key has left before a row is written: -2 where there is none, -1 for ever.
+local function left(key)
+  if per_key then return redis.call('TTL', key) end
+end
+
+local function keep(key, was_left, is_same)
+  if per_key then
+    -- Never sooner than another view's row needs, and never where one must live for ever: a key without an expiry gets
+    -- one if this row is all there is in it.
+    if was_left == -2 or (was_left >= 0 and was_left < seconds)
+      or (was_left == -1 and redis.call('HLEN', key) == 1) then
+      redis.call('EXPIRE', key, seconds)
+    end
+    return
+  end
+  -- What is left from a time when the key expired as a whole must not take this row along.
+  redis.call('PERSIST', key)
+  if seconds > 0 then
+    redis.call('HEXPIRE', key, seconds, 'FIELDS', 1, field)
+  elseif is_same and per_field then
+    -- HSET would have done it.
+    redis.call('HPERSIST', key, 'FIELDS', 1, field)
+  end
+end
+"""
+
+NEWER_WINS: Final = (
+    _RETENTION
+    + b"""
 -- Bytes 2 to 17 of a row (Lua counts from 1) are its event and created timestamps, big-endian and order-preserving.
 -- They are compared as numbers: Lua compares strings by the server's locale.
-local field, ttl = ARGV[1], tonumber(ARGV[2])
 local written, equal = 0, 0
 for i, key in ipairs(KEYS) do
-  local row = ARGV[i + 2]
+  local row = ARGV[i + 3]
   local old = redis.call('HGET', key, field)
   local wins, same = true, false
   if old == row then
@@ -24,16 +56,20 @@ for i, key in ipairs(KEYS) do
     elseif c ~= g then wins = g > c
     else wins = h > d end
   end
-  if wins then
-    redis.call('HSET', key, field, row)
-    written = written + 1
-  elseif same then
-    equal = equal + 1
+  if wins or same then
+    local was_left = left(key)
+    if wins then
+      redis.call('HSET', key, field, row)
+      written = written + 1
+    else
+      equal = equal + 1
+    end
+    keep(key, was_left, same)
   end
-  if ttl > 0 and (wins or same) then redis.call('EXPIRE', key, ttl) end
 end
 return {written, equal}
 """
+)
 """Write each row unless the hash holds a newer one: newest event timestamp, then newest created timestamp.
 
 A tie with other bytes overwrites, because a re-materialized new feature must land; a tie with the same bytes only
@@ -43,13 +79,16 @@ Sent as EVAL each time: its text is a hundredth of a batch, it measures the same
 new primary then needs no second attempt.
 """
 
-LAST_WINS: Final = b"""
+LAST_WINS: Final = (
+    _RETENTION
+    + b"""
 -- Takes and answers what the script above does.
-local field, ttl = ARGV[1], tonumber(ARGV[2])
 for i, key in ipairs(KEYS) do
-  redis.call('HSET', key, field, ARGV[i + 2])
-  if ttl > 0 then redis.call('EXPIRE', key, ttl) end
+  local was_left = left(key)
+  redis.call('HSET', key, field, ARGV[i + 3])
+  keep(key, was_left, false)
 end
 return {#KEYS, 0}
 """
+)
 """Write each row without looking (Feast's ``skip_dedup``). A third of the client's work of as many HSETs."""

@@ -5,31 +5,35 @@ Wiring only: keys, rows, writing and reading are the modules beside this one.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 
-from yummy_feast.errors import ConfigError, OnlineRequestError, ServerUnavailableError, nearest
+from yummy_feast.errors import ConfigError, ServerUnavailableError
 from yummy_feast.online import sdk
 from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
 from yummy_feast.online.config import YummyOnlineStoreConfig
 from yummy_feast.online.entity_keys import EntityKeys
-from yummy_feast.online.keys import field_name
+from yummy_feast.online.keys import NO_JOIN_KEY, field_name
+from yummy_feast.online.layouts import layout_of
 from yummy_feast.online.loops import aclose, mux_for
+from yummy_feast.online.progress import ProgressBook
+from yummy_feast.online.protos import as_protos, features_of
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
-from yummy_feast.online.retrieval import StoredRow, read_rows, read_rows_async
+from yummy_feast.online.retention import expires_fields, expires_fields_async, retention
+from yummy_feast.online.retrieval import read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Progress, Target, Written, write_batches, write_protos
-from yummy_feast.values import kind_of, proto_finisher
+from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
+from yummy_feast.online.writer_async import write_protos_async
+from yummy_feast.values import kind_of
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureService, FeatureView, RepoConfig
@@ -43,7 +47,9 @@ __all__ = ["YummyOnlineStore", "YummyOnlineStoreConfig"]
 
 logger = logging.getLogger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+TimedView = tuple["FeatureView", str, str | None]
+"""A feature view with the columns of its event and created timestamps."""
 
 
 class YummyOnlineStore(OnlineStore):
@@ -129,7 +135,9 @@ class YummyOnlineStore(OnlineStore):
             return
         keys = _entity_keys(config, table).encode([row[0] for row in data])
         with translated(self.settings(config)):
-            written = write_protos(self._target(config, table), keys, [row[1:] for row in data], progress)
+            written = write_protos(
+                self.client(config), self._blocking_target(config, table), keys, [row[1:] for row in data], progress
+            )
         _warn_of_keyless(table, written)
 
     async def online_write_batch_async(
@@ -139,8 +147,17 @@ class YummyOnlineStore(OnlineStore):
         data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]],
         progress: Progress | None,
     ) -> None:
-        """The same, in a thread."""
-        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+        """The same over the running loop's connection."""
+        if not data:
+            return
+        settings, layout = self.settings(config), layout_of(config)
+        keys = _entity_keys(config, table).encode([row[0] for row in data])
+        with translated(settings):
+            mux = mux_for(settings)
+            single = layout.expires_fields and await expires_fields_async(mux, config.project)
+            target, rows = self._target(config, table, single), [row[1:] for row in data]
+            written = await write_protos_async(mux, self.schemas(config), target, keys, rows, progress)
+        _warn_of_keyless(table, written)
 
     def write_arrow(
         self,
@@ -151,27 +168,60 @@ class YummyOnlineStore(OnlineStore):
         created_timestamp_column: str | None = None,
         progress: Progress | None = None,
     ) -> Written:
-        """Write Arrow as materialization streams it: join keys, features and timestamps as columns, no protobuf.
+        """Write Arrow with join keys, features and timestamps as columns, no protobuf.
 
         Returns what became of the rows. Raises ColumnNotFoundError for a column that is missing.
         """
-        encoder = _entity_keys(config, table).encoder()
-        with translated(self.settings(config)):
-            written = write_batches(
-                self._target(config, table), encoder, batches, timestamp_field, created_timestamp_column, progress
-            )
-        _warn_of_keyless(table, written)
-        return written
+        heard = None if progress is None else lambda _, part: progress(part.rows)
+        tables = [(table, timestamp_field, created_timestamp_column)]
+        return self.write_streams(config, tables, ((0, batch) for batch in batches), heard)[0]
 
-    def _target(self, config: RepoConfig, table: FeatureView) -> Target:
+    def write_streams(
+        self,
+        config: RepoConfig,
+        tables: Sequence[TimedView],
+        batches: Iterable[tuple[int, pa.RecordBatch]],
+        acknowledged: Callable[[int, Written], Any] | None = None,
+    ) -> list[Written]:
+        """The same for several views at a time, as materialization streams them: (which of ``tables``, rows).
+
+        Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
+        """
+        streams = [
+            Stream(self._blocking_target(config, table), _entity_keys(config, table).encoder(), times, created)
+            for table, times, created in tables
+        ]
+        with translated(self.settings(config)):
+            results = write_streams(self.client(config), streams, batches, acknowledged)
+        for (table, _, _), written in zip(tables, results, strict=True):
+            _warn_of_keyless(table, written)
+        return results
+
+    def progress(self, config: RepoConfig) -> ProgressBook:
+        """How far materialization has come. What it raises about Redis goes through ``translated``."""
+        return ProgressBook(self.client(config), config.project)
+
+    def stored_as(self, config: RepoConfig, table: FeatureView) -> bytes:
+        """The name under which the rows of a view are stored, ``_vN`` included where views are versioned."""
+        return _stored_as(config, table)
+
+    def _blocking_target(self, config: RepoConfig, table: FeatureView) -> Target:
+        layout = layout_of(config)
+        return self._target(
+            config, table, layout.expires_fields and expires_fields(self.client(config), config.project)
+        )
+
+    def _target(self, config: RepoConfig, table: FeatureView, field_expiry: bool) -> Target:
         online: YummyOnlineStoreConfig = config.online_store
         return Target(
-            client=self.client(config),
+            layout=layout_of(config),
             book=self.schemas(config),
-            view=_field_of(config, table),
+            view=_stored_as(config, table),
             features=tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features),
-            ttl=online.key_ttl_seconds or 0,
+            retention=retention(online.key_ttl_seconds, getattr(table, "ttl", None)),
             newer_wins=not online.skip_dedup,
+            field_expiry=field_expiry,
+            one_key_scripts=online.redis_type == "redis_cluster",
         )
 
     # ------------------------------------------------------------------------------------------------ reading
@@ -184,10 +234,12 @@ class YummyOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Per entity key its event timestamp and values (an empty ``Value`` for null), (None, None) where no row is."""
-        wanted, keys = _rows_to_read(config, table, entity_keys, requested_features)
+        wanted, keys = features_of(table, requested_features), _entity_keys(config, table).encode(entity_keys)
         with translated(self.settings(config)):
-            rows = read_rows(self.client(config), self.schemas(config), _field_of(config, table), wanted, keys)
-        return _as_protos(wanted, rows)
+            rows = read_rows(
+                self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, keys
+            )
+        return as_protos(wanted, rows)
 
     async def online_read_async(
         self,
@@ -197,12 +249,12 @@ class YummyOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """The same over the running loop's connection."""
-        wanted, keys = _rows_to_read(config, table, entity_keys, requested_features)
+        wanted, keys = features_of(table, requested_features), _entity_keys(config, table).encode(entity_keys)
         settings = self.settings(config)
+        layout, book, stored_as = layout_of(config), self.schemas(config), _stored_as(config, table)
         with translated(settings):
-            field = _field_of(config, table)
-            rows = await read_rows_async(mux_for(settings), self.schemas(config), field, wanted, keys)
-        return _as_protos(wanted, rows)
+            rows = await read_rows_async(mux_for(settings), layout, book, stored_as, wanted, keys)
+        return as_protos(wanted, rows)
 
     def get_online_features(
         self,
@@ -264,71 +316,51 @@ class YummyOnlineStore(OnlineStore):
         Nothing to remove asks nothing of Redis, so `feast apply` works without it. Left out under
         ``full_scan_for_deletion: false``.
         """
-        kept = {_field_of(config, table) for table in tables_to_keep}
-        gone = sorted({field for table in tables_to_delete for field in _all_fields_of(config, table)} - kept)
+        kept = {_stored_as(config, table) for table in tables_to_keep}
+        gone = {
+            name: tuple(field.name for field in table.features)
+            for table in tables_to_delete
+            for name in _ever_stored_as(config, table) - kept
+        }
         if not gone or not config.online_store.full_scan_for_deletion:
             return
         with translated(self.settings(config)):
-            removed = remove_views(self.client(config), config.project, gone)
-            self.schemas(config).forget(gone)
-        logger.info("removed %d rows of %s", removed, ", ".join(field.decode() for field in gone))
+            layout = layout_of(config)
+            join_keys = _join_keys(tables_to_delete)
+            removed = remove_views(self.client(config), layout, config.project, list(gone.items()), join_keys)
+            self.progress(config).forget(gone)
+            if layout.keeps_schemas:
+                self.schemas(config).forget(gone)
+        logger.info("removed %d rows of %s", removed, ", ".join(name.decode() for name in sorted(gone)))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Remove every key of this project, and no other's."""
         with translated(self.settings(config)):
-            removed = remove_project(self.client(config), config.project)
+            removed = remove_project(self.client(config), layout_of(config), config.project, _join_keys(tables))
         self._books.clear()
         logger.info("removed %d entity keys of project %s", removed, config.project)
 
 
-def _field_of(config: RepoConfig, table: FeatureView) -> bytes:
+def _stored_as(config: RepoConfig, table: FeatureView) -> bytes:
     return field_name(compute_versioned_name(table, config.registry.enable_online_feature_view_versioning))
 
 
-def _all_fields_of(config: RepoConfig, table: FeatureView) -> set[bytes]:
-    """The fields of a view in every version it has had."""
+def _ever_stored_as(config: RepoConfig, table: FeatureView) -> set[bytes]:
+    """The names of a view in every version it has had."""
     newest = getattr(table, "current_version_number", None) or 0
     if not config.registry.enable_online_feature_view_versioning:
         newest = 0
     older = {field_name(f"{table.name}_v{version}") for version in range(1, newest + 1)}
-    return {field_name(table.name), _field_of(config, table)} | older
+    return {field_name(table.name), _stored_as(config, table)} | older
 
 
-def _rows_to_read(
-    config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None
-) -> tuple[tuple[tuple[str, int], ...], list[bytes | None]]:
-    """(feature, Feast type number) of what is read, and where."""
-    kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}
-    names = tuple(requested_features) if requested_features else tuple(kinds)
-    for name in names:
-        if name not in kinds:
-            raise OnlineRequestError(f"feature view {table.name!r} has no feature {name!r}", hint=nearest(name, kinds))
-    return tuple((name, kinds[name]) for name in names), _entity_keys(config, table).encode(entity_keys)
-
-
-def _as_protos(
-    wanted: tuple[tuple[str, int], ...], rows: list[StoredRow | None]
-) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    finishers = [(name, proto_finisher(number)) for name, number in wanted]
-    answer: list[tuple[datetime | None, dict[str, Value] | None]] = []
-    for row in rows:
-        if row is None:
-            answer.append((None, None))
-            continue
-        moment, values = row
-        messages = {
-            name: Value() if value is None else finish(value)
-            for (name, finish), value in zip(finishers, values, strict=True)
-        }
-        answer.append((_EPOCH + timedelta(microseconds=moment), messages))
-    return answer
+def _join_keys(tables: Iterable[FeatureView]) -> set[tuple[str, ...]]:
+    return {tuple(sorted(table.join_keys)) or (NO_JOIN_KEY,) for table in tables}
 
 
 def _entity_keys(config: RepoConfig, table: FeatureView) -> EntityKeys:
     types = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.entity_columns}
-    return EntityKeys(config.project, types)
+    return EntityKeys(layout_of(config), config.project, types)
 
 
 def _warn_of_keyless(table: FeatureView, written: Written) -> None:

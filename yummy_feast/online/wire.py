@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import hiredis
 from redis import exceptions
@@ -24,8 +24,8 @@ class Command(NamedTuple):
     packed: bytes
 
 
-def command(*words: bytes | str | int, key_at: int = 1) -> Command:
-    """A command, packed; ``key_at``: which of its words is the key. Text is sent as UTF-8."""
+def command(*words: Any, key_at: int = 1) -> Command:
+    """A command, packed. Words are bytes, numbers, or text, which is sent as UTF-8; the one ``key_at`` is the key."""
     key = words[key_at]
     return Command(key if isinstance(key, bytes) else str(key).encode(), pack(*words))
 

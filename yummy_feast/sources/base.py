@@ -55,12 +55,17 @@ class Prune:
 
     time_field: the source's event timestamp column.
     start, end: event times outside ``[start, end]`` are not wanted; microseconds since 1970 UTC, both inclusive, None
-    = open. keys: for a column, the only values that are wanted (for partition columns and statistics)."""
+    = open. keys: for a column, the only values that are wanted (for partition columns and statistics).
+    seen, seen_start: the ``Scan.state`` of an earlier read of all there was. Of parts that were there then, event times
+    from ``seen_start`` on are wanted, in place of ``start``; what came since is wanted from ``start`` on. A scan that
+    cannot tell, because it does not know the state, takes every part as new. Without ``seen_start`` nothing changes."""
 
     time_field: str
     start: int | None = None
     end: int | None = None
     keys: Mapping[str, pa.Array] = field(default_factory=dict)
+    seen: str = ""
+    seen_start: int | None = None
 
 
 class Piece(Protocol):
@@ -78,6 +83,25 @@ class Piece(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class SeenPiece:
+    """A piece that an earlier read saw: of its rows, only those from ``start`` on (see ``Prune.seen_start``) are
+    wanted.
+    """
+
+    piece: Piece
+    start: int
+
+    @property
+    def rows(self) -> int | None:
+        """See ``Piece.rows``."""
+        return self.piece.rows
+
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """See ``Piece.read``."""
+        return self.piece.read(columns)
+
+
 class Scan(ABC):
     """One resolved look at a source."""
 
@@ -92,8 +116,16 @@ class Scan(ABC):
     @abstractmethod
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """The parts to read after pruning, in a fixed order. A part may hold unwanted rows; no wanted row is ever
-        missing.
+        missing. Equal prunes give equal parts, so that the number of a part is an address too.
         """
+
+    @property
+    def state(self) -> str:
+        """What this scan covers, as a text to keep and to give a later scan in ``Prune.seen``; empty: not known.
+
+        Only a scan of the same source makes sense of it. Scans with the same state have the same rows.
+        """
+        return ""
 
     @property
     def total_pieces(self) -> int:

@@ -11,16 +11,25 @@ from typing import Any, ClassVar, Unpack, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
+from feast.types import ComplexFeastType, PrimitiveFeastType
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, SourceReadError, nearest
+from yummy_feast.errors import (
+    ColumnNotFoundError,
+    ColumnTypeError,
+    ConfigError,
+    SourceReadError,
+    ValueTypeError,
+    nearest,
+)
 from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.csv_dialect import Dialect, codec_of, csv_readable
 from yummy_feast.sources.csv_types import ColumnText, FileTypes, file_types, first_misfit
-from yummy_feast.sources.files import StoredFile
+from yummy_feast.sources.files import StoredFile, marked
 from yummy_feast.sources.files_source import FilesSource, partition_constants
 from yummy_feast.sources.keywords import PathLike, SourceKeywords
-from yummy_feast.sources.pruning import Bounds, Wanted, comparable
+from yummy_feast.sources.pruning import Bounds, WantedParts, comparable
 from yummy_feast.sources.schemas import cast_column, common_type, plain_type
+from yummy_feast.sources.seen import files_state, seen_files
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.sources.writing import Sink, conformed
 from yummy_feast.values import arrow_type_of
@@ -54,9 +63,13 @@ class CsvSource(FilesSource):
         super().__init__(path, **common)
         if len(delimiter) != 1:
             raise ConfigError(f"source '{self.name}': delimiter {delimiter!r} is not one character")
+        if not isinstance(header, bool):
+            raise ConfigError(f"source '{self.name}': header is {header!r}", hint="give True or False")
         self.delimiter = delimiter
         self.header = header
-        self.schema = {name: str(_declared_type(name, declared)) for name, declared in (schema or {}).items()}
+        self.schema = {
+            name: str(_declared_type(self.name, name, declared)) for name, declared in (schema or {}).items()
+        }
 
     @property
     def dialect(self) -> Dialect:
@@ -67,7 +80,7 @@ class CsvSource(FilesSource):
         """See ``YummySource.scan``. Reads the files once through unless ``schema`` has all their columns."""
         declared = {name: parse_type(text) for name, text in self.schema.items()}
         times = [self.stored_name(name) for name in (self.timestamp_field, self.created_timestamp_column) if name]
-        return CsvScan(self, self.files(context), declared, times)
+        return CsvScan(self, marked(self.files(context)), declared, times)
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the files; relative paths then start where the process runs."""
@@ -84,7 +97,13 @@ class CsvSource(FilesSource):
         declared = {name: parse_type(text) for name, text in self.schema.items()}
         columns = _file_columns(file, self.dialect, declared)
         schema = pa.schema([(name, _append_type(column, table, name)) for name, column in columns.items()])
-        rows = conformed(table, schema, file.text)
+        try:
+            rows = conformed(table, schema, file.text)
+        except ColumnTypeError as error:
+            # Nothing but its text so far says what a column of CSV holds: 1, 2, 3 does not mean that 2.5 is wrong.
+            raise ColumnTypeError(
+                error.message, hint="mend the value, or declare the column's type with CsvSource(schema=...)"
+            ) from error
         stored = [
             column.to_stored(values, name, file.text)
             for (name, column), values in zip(columns.items(), rows.columns, strict=True)
@@ -153,15 +172,26 @@ class CsvScan(Scan):
         types, constants = partition_constants(files, merged)
         self.schema = pa.schema([*merged.items(), *((name, types[name]) for name in types if name not in merged)])
         self._date_partition = source.date_partition_column
+        self._files = files
         self._pieces = [
             CsvPiece(file, dialect, _retyped(per_file, merged), self.schema, values)
             for file, per_file, values in zip(files, columns, constants, strict=True)
         ]
 
+    @property
+    def state(self) -> str:
+        """See ``Scan.state``."""
+        return files_state(self._files)
+
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. CSV has no statistics: only ``key=value`` folders let a file be left out."""
-        wanted = Wanted(prune, self.schema, self._date_partition)
-        return cast("list[Piece]", [piece for piece in self._pieces if wanted.may_hold(piece.bounds)])
+        parts = WantedParts(prune, self.schema, self._date_partition)
+        seen = seen_files(parts.state, self._files)
+        return [
+            parts.marked(cast("Piece", piece), parts.of(seen=known))
+            for piece, known in zip(self._pieces, seen, strict=True)
+            if parts.of(seen=known).may_hold(piece.bounds)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,15 +333,18 @@ def _append_type(column: CsvColumn, table: pa.Table, name: str) -> pa.DataType:
     return column.type
 
 
-def _declared_type(name: str, declared: Any) -> pa.DataType:
-    if isinstance(declared, pa.DataType):
-        found = declared
-    elif isinstance(declared, str):
-        found = parse_type(declared)
-    else:
-        found = arrow_type_of(declared)
+def _declared_type(source: str, name: str, declared: Any) -> pa.DataType:
+    where = f"source '{source}': schema: column '{name}'"
+    try:
+        if isinstance(declared, pa.DataType):
+            found = declared
+        else:
+            is_feasts = isinstance(declared, PrimitiveFeastType | ComplexFeastType)
+            found = arrow_type_of(declared) if is_feasts else parse_type(str(declared))
+    except (ConfigError, ValueTypeError) as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
     if pt.is_nested(found) or pt.is_binary(found) or pt.is_large_binary(found):
-        raise ConfigError(f"schema: column '{name}' is {found}, which CSV cannot hold", hint="use ParquetSource")
+        raise ConfigError(f"{where} is {found}, which CSV cannot hold", hint="use ParquetSource")
     return found
 
 

@@ -115,6 +115,7 @@ class _Content:
     path: str
     size: int | None
     modified: int | None
+    mark: str
     file: StoredFile = field(compare=False)
 
 
@@ -123,7 +124,7 @@ def file_types(file: StoredFile, dialect: Dialect, columns: Iterable[str] | None
 
     SourceReadError for a file that is no CSV of this dialect.
     """
-    content = _Content(file.text, file.size, file.modified, file)
+    content = _Content(file.text, file.size, file.modified, file.mark, file)
     return _types_of(content, dialect, None if columns is None else frozenset(columns))
 
 

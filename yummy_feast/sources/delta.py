@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
@@ -23,12 +23,13 @@ from yummy_feast.errors import (
 )
 from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySource
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
+from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
 from yummy_feast.sources.files import Location, first_line, locate
-from yummy_feast.sources.keywords import PathLike, SourceKeywords, path_text
+from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
-from yummy_feast.sources.pruning import Wanted
+from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
 from yummy_feast.sources.writing import conformed
 
@@ -62,7 +63,7 @@ class DeltaSource(YummySource):
         if version is not None and timestamp is not None:
             raise ConfigError(f"source '{self.name}' has version and timestamp", hint="give one of them")
         self.path = path_text(path)
-        self.version = version
+        self.version = counted(version, self.name, "version")
         self.timestamp = _utc_text(timestamp, self.name)
 
     @property
@@ -73,7 +74,12 @@ class DeltaSource(YummySource):
     def scan(self, context: SourceContext) -> DeltaScan:
         """See ``YummySource.scan``. Reads the table's log."""
         place = locate(self.path, self.settled(context))
-        return DeltaScan(place, self._table(context), self.date_partition_column)
+        uri, options = self._address(context)
+
+        def at_version(version: int) -> DeltaTable:
+            return cast("DeltaTable", _deltalake().DeltaTable(uri, version=version, storage_options=options))
+
+        return DeltaScan(self.path, place, self._table(context), at_version, self.date_partition_column)
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the table, for a DuckDB that has its delta extension."""
@@ -137,29 +143,53 @@ class DeltaScan(Scan):
 
     format = "delta"
 
-    def __init__(self, place: Location, table: DeltaTable, date_partition: str = "") -> None:
-        self.location = place.text
+    def __init__(
+        self,
+        location: str,
+        place: Location,
+        table: DeltaTable,
+        at_version: Callable[[int], DeltaTable],
+        date_partition: str = "",
+    ) -> None:
+        self.location = location
+        self._place = place
+        self._table = table
+        self._at_version = at_version
         self.snapshot = f"version {table.version()}"
         with _table_errors(place.text):
             self.schema, self._columns = columns_of_table(table, place.text)
             self._files = files_of_table(table, place, self.schema, self._columns)
         self._date_partition = date_partition
         self._footers: dict[str, ParquetFooter] = {}
+        self._seen: dict[str, frozenset[str]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def state(self) -> str:
+        """See ``Scan.state``."""
+        return delta_state(self._table, self._files)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. SourceReadError if the log names a file that is missing."""
-        wanted = Wanted(prune, self.schema, self._date_partition)
-        files = [item for item in self._files if wanted.may_hold(item.bounds)]
-        footers = self._footers_of(files)
-        return cast(
-            "list[Piece]",
-            [
-                piece
-                for item, footer in zip(files, footers, strict=True)
-                for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
-            ],
-        )
+        parts = WantedParts(prune, self.schema, self._date_partition)
+        seen = self._seen_in(parts.state)
+        chosen = [(item, parts.of(seen=item.file.text in seen)) for item in self._files]
+        chosen = [(item, wanted) for item, wanted in chosen if wanted.may_hold(item.bounds)]
+        footers = self._footers_of([item for item, _ in chosen])
+        return [
+            parts.marked(cast("Piece", piece), wanted)
+            for (item, wanted), footer in zip(chosen, footers, strict=True)
+            for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
+        ]
+
+    def _seen_in(self, state: str) -> frozenset[str]:
+        """Files that ``state`` covers, asked of the log once."""
+        if not state:
+            return frozenset()
+        with self._lock:
+            if state not in self._seen:
+                self._seen[state] = seen_in_delta(state, self._table, self._files, self._place, self._at_version)
+            return self._seen[state]
 
     def _footers_of(self, files: list[DeltaFile]) -> list[ParquetFooter]:
         with self._lock:

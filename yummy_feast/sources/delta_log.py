@@ -111,7 +111,7 @@ def files_of_table(
     """The version's data files, the oldest first."""
     actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
     paths = [_location(path, root) for path in actions.column("path").to_pylist()]
-    deleted = _kept_rows(table, paths) if "deletionVectors" in (table.protocol().reader_features or []) else {}
+    deleted = kept_rows(table, paths)
     statistics = _Statistics(actions, schema, columns)
     partitions = _partitions(actions, schema, table.metadata().partition_columns)
     written = actions.column("modification_time").to_pylist()
@@ -120,8 +120,14 @@ def files_of_table(
     for row in sorted(range(len(paths)), key=lambda row: (written[row], paths[row].text)):
         stored = StoredFile(paths[row], size=None, modified=None, partition={})
         partition = {name: values[row] for name, values in partitions.items()}
-        files.append(DeltaFile(stored, partition, statistics.of(row, partition), deleted.get(_real(paths[row].text))))
+        files.append(DeltaFile(stored, partition, statistics.of(row, partition), deleted.get(stored.text)))
     return files
+
+
+def locations_of_table(table: DeltaTable, root: Location) -> list[Location]:
+    """Where the version's data files are, in no order."""
+    actions = pa.table(table.get_add_actions(flatten=False))
+    return [_location(path, root) for path in actions.column("path").to_pylist()]
 
 
 def _location(path: str, root: Location) -> Location:
@@ -133,13 +139,15 @@ def _location(path: str, root: Location) -> Location:
     return root.at(decoded if decoded.startswith("/") else f"{root.path}/{decoded}")
 
 
-def _kept_rows(table: DeltaTable, paths: list[Location]) -> dict[str, npt.NDArray[np.bool_]]:
-    """For each file with a deletion vector, by its path: which rows still exist.
+def kept_rows(table: DeltaTable, paths: list[Location]) -> dict[str, npt.NDArray[np.bool_]]:
+    """For each of the version's files (``paths``) with a deletion vector, by its text: which rows still exist.
 
     UnsupportedTableError for a vector of none of the files: ignored, it would bring deleted rows back.
     """
+    if "deletionVectors" not in (table.protocol().reader_features or []):
+        return {}
     kept = {}
-    files = {_real(place.text) for place in paths}
+    files = {_real(place.text): place.text for place in paths}
     for batch in pa.RecordBatchReader.from_stream(table.deletion_vectors()):
         for uri, mask in zip(batch.column("filepath").to_pylist(), batch.column("selection_vector"), strict=True):
             path = _real(unquote(uri).removeprefix("file://"))
@@ -147,7 +155,7 @@ def _kept_rows(table: DeltaTable, paths: list[Location]) -> dict[str, npt.NDArra
                 raise UnsupportedTableError(
                     f"{uri} has a deletion vector, but is not in the log", hint="repair the log"
                 )
-            kept[path] = mask.values.to_numpy(zero_copy_only=False)
+            kept[files[path]] = mask.values.to_numpy(zero_copy_only=False)
     return kept
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +24,10 @@ from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.object_store import S3Settings
 
 _WILDCARD = re.compile(r"[*?\[]")
+_TICK = 10_000_000
+"""Nanoseconds: kernels stamp files with a clock that ticks about so often."""
+_OPENERS = 8
+"""Remote files opened at once."""
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -76,11 +82,20 @@ class StoredFile:
     modified: int | None
     """Nanoseconds; None likewise."""
     partition: Mapping[str, str | None]
+    mark: str = ""
+    """What tells this content from another of the same size and time: the inode and the time of its last change, which
+    nobody can set back, or the ETag. Empty: not known."""
 
     @property
     def text(self) -> str:
         """The path as people know it."""
         return self.location.text
+
+    def marked(self, handle: pa.NativeFile) -> StoredFile:
+        """The file with the mark that ``handle``, which is open on it, knows; the same for a file of a table's log."""
+        if self.mark or self.size is None or self.location.is_local:
+            return self
+        return replace(self, mark=_etag(handle))
 
     def open(self) -> pa.NativeFile:
         """The file for random reads. SourceReadError if it is gone or was replaced since it was listed."""
@@ -97,9 +112,26 @@ class StoredFile:
         if self.size is None:
             return False
         if not self.location.is_local:
-            return bool(handle.size() != self.size)
+            return bool(handle.size() != self.size or (self.mark and _etag(handle) != self.mark))
         now = os.stat(self.location.path)
         return (now.st_size, now.st_mtime_ns) != (self.size, self.modified)
+
+
+def _etag(handle: pa.NativeFile) -> str:
+    return bytes((handle.metadata() or {}).get("ETag", b"")).decode()
+
+
+def marked(files: Sequence[StoredFile]) -> list[StoredFile]:
+    """``files`` with marks: remote ones without are opened. Errors as of ``StoredFile.open``."""
+
+    def ask(file: StoredFile) -> StoredFile:
+        if file.mark or file.location.is_local:
+            return file
+        with file.open() as handle:
+            return file.marked(handle)
+
+    with ThreadPoolExecutor(_OPENERS) as pool:
+        return list(pool.map(ask, files))
 
 
 def first_line(error: BaseException) -> str:
@@ -146,7 +178,33 @@ def list_files(paths: Sequence[Location], extensions: Sequence[str]) -> list[Sto
             if info.path not in found:
                 partition = dict(_partition(info.path[len(root) :]))
                 found[info.path] = StoredFile(place.at(info.path), info.size, info.mtime_ns, partition)
-    return list(found.values())
+    return list(_as_they_are(found.values()))
+
+
+def _as_they_are(files: Iterable[StoredFile]) -> Iterator[StoredFile]:
+    """The files with size, time and mark of one moment.
+
+    A file that changed within the tick of the clock before may change once more and keep its time: a tick is waited
+    for, and who changes all the time gets no mark.
+    """
+    waited = False
+    for file in files:
+        if not file.location.is_local:
+            yield file
+            continue
+        try:
+            now, stamp = time.time_ns(), os.stat(file.location.path)
+            if stamp.st_ctime_ns > now - _TICK and not waited:
+                waited = True
+                time.sleep(_TICK / 1e9)
+                now, stamp = time.time_ns(), os.stat(file.location.path)
+        except FileNotFoundError:
+            # Whoever opens it will say so.
+            yield file
+            continue
+        settled = stamp.st_ctime_ns <= now - _TICK
+        mark = f"{stamp.st_ino} {stamp.st_ctime_ns}" if settled else ""
+        yield replace(file, size=stamp.st_size, modified=stamp.st_mtime_ns, mark=mark)
 
 
 def _infos(place: Location, extensions: Sequence[str]) -> list[pafs.FileInfo]:

@@ -17,7 +17,7 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError, nearest
 from yummy_feast.sources.base import SourceContext, YummySource
 from yummy_feast.sources.files import Location, first_line, locate
-from yummy_feast.sources.keywords import PathLike, SourceKeywords, path_text
+from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.writing import conformed
@@ -70,7 +70,7 @@ class IcebergSource(YummySource):
             raise ConfigError(f"source '{self.name}' has snapshot_id and branch", hint="give one of them")
         self.table = table or None
         self.path = place or None
-        self.snapshot_id = snapshot_id
+        self.snapshot_id = counted(snapshot_id, self.name, "snapshot_id")
         self.branch = branch or None
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -31,8 +31,9 @@ from yummy_feast.errors import SourceNotFoundError, SourceReadError, Unsupported
 from yummy_feast.sources.base import Piece, Prune, Scan
 from yummy_feast.sources.files import Location, StoredFile, first_line
 from yummy_feast.sources.iceberg_filter import plan_filter
+from yummy_feast.sources.iceberg_seen import iceberg_state, new_files, time_bounds
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers, readable
-from yummy_feast.sources.pruning import Wanted
+from yummy_feast.sources.pruning import Wanted, WantedParts
 from yummy_feast.sources.schemas import cast_column, plain_type
 
 if TYPE_CHECKING:
@@ -77,20 +78,41 @@ class IcebergScan(Scan):
         self._date_partition = date_partition
         self._footers: dict[str, ParquetFooter] = {}
         self._deletes: dict[str, pa.Table] = {}
+        self._new: dict[str, frozenset[str] | None] = {}
         self._lock = threading.Lock()
         _refuse_equality_deletes(self._at, location)
 
+    @property
+    def state(self) -> str:
+        """See ``Scan.state``."""
+        return iceberg_state(self._table, self._at)
+
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. SourceReadError if the snapshot names a file that is missing."""
-        wanted = Wanted(prune, self.schema, self._date_partition)
-        if self._at is None or wanted.nothing:
+        parts = WantedParts(prune, self.schema, self._date_partition)
+        if self._at is None or parts.new.nothing:
             return []
-        tasks = self._tasks(plan_filter(prune, self._fields, self._table.schema()))
+        new = self._new_since(parts.state)
+        tasks = [
+            (task, parts.of(seen=new is not None and task.file.file_path not in new))
+            for task in self._tasks(plan_filter(_either_start(prune), self._fields, self._table.schema()))
+        ]
+        tasks = [(task, wanted) for task, wanted in tasks if wanted.may_hold(time_bounds(task.file, self._fields))]
         with self._lock:
-            self._load([task for task in tasks if _is_parquet(task)])
-        return [piece for task in tasks for piece in self._pieces_of(task, wanted)]
+            self._load([task for task, _ in tasks if _is_parquet(task)])
+        return [parts.marked(piece, wanted) for task, wanted in tasks for piece in self._pieces_of(task, wanted)]
 
     # ------------------------------------------------------------------------------ planning
+
+    def _new_since(self, state: str) -> frozenset[str] | None:
+        """Files that ``state`` did not cover, asked of the manifests once; None: all."""
+        assert self._at is not None  # noqa: S101 - for mypy: pieces() has asked
+        if not state:
+            return None
+        with self._lock:
+            if state not in self._new:
+                self._new[state] = new_files(state, self._table, self._at)
+            return self._new[state]
 
     def _tasks(self, row_filter: BooleanExpression) -> list[FileScanTask]:
         assert self._at is not None  # noqa: S101 - for mypy: pieces() has asked
@@ -209,6 +231,13 @@ class TaskPiece:
             for batch in scan.to_record_batches([self.task]):
                 arrays = [cast_column(batch.column(item.name), item.type, item.name, place) for item in schema]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema) if columns else batch.select([])
+
+
+def _either_start(prune: Prune | None) -> Prune | None:
+    """A prune for planning, which knows one start only: the earlier one."""
+    if prune is None or prune.start is None or not prune.seen or prune.seen_start is None:
+        return prune
+    return replace(prune, start=min(prune.start, prune.seen_start))
 
 
 def _snapshot(table: Table, snapshot_id: int | None, branch: str | None, place: str) -> Snapshot | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import sys
 import warnings
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict
 
-from yummy_feast.errors import nearest
+from yummy_feast.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from feast.credentials import ConnectionRef
@@ -51,6 +53,31 @@ def path_text(path: PathLike | None) -> str:
     return "" if path is None else os.fspath(path)
 
 
+def counted(value: SupportsIndex | None, source: str, keyword: str) -> int | None:
+    """A keyword that numbers something from zero (numpy's integers too), or None.
+
+    Raises:
+        ConfigError: it is something else; the libraries would say so much later and name no source.
+    """
+    if value is None:
+        return None
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ConfigError(f"source '{source}': {keyword} is {value!r}", hint="give a whole number, 0 or more")
+    return number
+
+
+def _users_line() -> int:
+    """The ``stacklevel``, for who asks, of the line that made the source: some classes have one ``__init__`` more."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("yummy_feast."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def checked_keywords(kind: str, own: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
     """``given`` in today's spelling; warns about old spellings.
 
@@ -64,8 +91,9 @@ def checked_keywords(kind: str, own: tuple[str, ...], given: dict[str, Any]) -> 
             raise TypeError(f"{kind}() got an unexpected keyword '{keyword}' ({nearest(keyword, current)})")
     for keyword, advice in _ADVICE.items():
         if given.get(keyword) is not None:
-            # 4 = the line that called the class: it -> __init__ -> YummySource.__init__ -> here.
-            warnings.warn(f"{kind}({keyword}=...) is deprecated: {advice}", DeprecationWarning, stacklevel=4)
+            warnings.warn(
+                f"{kind}({keyword}=...) is deprecated: {advice}", DeprecationWarning, stacklevel=_users_line()
+            )
     keywords = {**given}
     keywords.pop("range_join", None)
     old_timestamp = keywords.pop("event_timestamp_column", None)

@@ -19,8 +19,9 @@ from yummy_feast.sources.parquet_pieces import (
     read_footers,
     readable,
 )
-from yummy_feast.sources.pruning import Wanted
+from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import merged_schema
+from yummy_feast.sources.seen import files_state, seen_files
 from yummy_feast.sources.writing import Sink, conformed
 
 
@@ -78,9 +79,8 @@ class ParquetScan(Scan):
         self.location = location
         self.snapshot = f"{len(footers)} file{'s' if len(footers) != 1 else ''}"
         stored = merged_schema((footer.file.text, footer.schema) for footer in footers)
-        types, constants = partition_constants(
-            [footer.file for footer in footers], {column.name: column.type for column in stored}
-        )
+        self._stored = [footer.file for footer in footers]
+        types, constants = partition_constants(self._stored, {column.name: column.type for column in stored})
         added = [pa.field(name, found) for name, found in types.items() if name not in stored.names]
         self.schema = pa.schema([*stored, *added])
         self._date_partition = date_partition
@@ -88,11 +88,20 @@ class ParquetScan(Scan):
             (footer, columns_of(footer, self.schema, values)) for footer, values in zip(footers, constants, strict=True)
         ]
 
+    @property
+    def state(self) -> str:
+        """See ``Scan.state``."""
+        return files_state(self._stored)
+
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
-        """See ``Scan.pieces``."""
-        wanted = Wanted(prune, self.schema, self._date_partition)
-        pieces = [piece for footer, columns in self._files for piece in parquet_pieces(footer, columns, wanted)]
-        return cast("list[Piece]", pieces)
+        """See ``Scan.pieces``. Decided from the footers in memory."""
+        parts = WantedParts(prune, self.schema, self._date_partition)
+        seen = seen_files(parts.state, self._stored)
+        return [
+            parts.marked(cast("Piece", piece), parts.of(seen=known))
+            for (footer, columns), known in zip(self._files, seen, strict=True)
+            for piece in parquet_pieces(footer, columns, parts.of(seen=known))
+        ]
 
 
 def _compression(metadata: pq.FileMetaData) -> str:

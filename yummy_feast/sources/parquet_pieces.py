@@ -28,8 +28,10 @@ ROWS_PER_PIECE = 262_144
 eight the speed is the same; below, opening the file costs; above, threads wait for the last piece."""
 BATCH_ROWS = 131_072
 """Rows per batch at most. From here on, streaming is as fast as reading whole row groups, and needs less memory."""
-BATCH_BYTES = 64 * 2**20
+BATCH_BYTES = 8 * 2**20
 """Bytes per batch, about: rows with embeddings come in smaller batches."""
+_BUFFER = 256 * 1024
+"""Bytes of a column that are read at a time from a local file: whole columns of a row group would add up."""
 _OPENERS = 8
 """Footers read at once: remote stores answer slowly, and local files do not care."""
 _UNITS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
@@ -161,25 +163,33 @@ def readable(place: str) -> Iterator[None]:
 def opened(file: StoredFile, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
     """The file's Parquet reader."""
     with file.open() as handle:
-        with readable(file.text):
-            reader = pq.ParquetFile(
-                handle,
-                metadata=metadata,
-                pre_buffer=not file.location.is_local,
-                # INT96 of old Spark counts nanoseconds from a wide range of days, which do not fit an int64.
-                coerce_int96_timestamp_unit="us",
-            )
-        yield reader
+        yield _reader(file, handle, metadata)
+
+
+def _reader(file: StoredFile, handle: pa.NativeFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    with readable(file.text):
+        return pq.ParquetFile(
+            handle,
+            metadata=metadata,
+            pre_buffer=not file.location.is_local,
+            buffer_size=_BUFFER if file.location.is_local else 0,
+            # INT96 of old Spark counts nanoseconds from a wide range of days, which do not fit an int64.
+            coerce_int96_timestamp_unit="us",
+        )
 
 
 def read_footer(file: StoredFile) -> ParquetFooter:
-    """SourceReadError if the file is not whole or no Parquet at all, or names a column twice."""
-    with opened(file) as reader:
+    """The file's footer; its ``file`` has a mark from now on.
+
+    SourceReadError if the file is not whole or no Parquet at all, or names a column twice.
+    """
+    with file.open() as handle:
+        reader = _reader(file, handle)
         schema = reader.schema_arrow
         if len(set(schema.names)) != len(schema.names):
             twice = next(name for name in schema.names if schema.names.count(name) > 1)
             raise SourceReadError(f"{file.text} has two columns '{twice}'", hint="rename one of them")
-        return ParquetFooter(file, reader.metadata, schema)
+        return ParquetFooter(file.marked(handle), reader.metadata, schema)
 
 
 def read_footers(files: Sequence[StoredFile]) -> list[ParquetFooter]:

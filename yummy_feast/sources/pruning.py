@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from yummy_feast.sources.base import Prune
+from yummy_feast.sources.base import Piece, Prune, SeenPiece
 
 DAY = 86_400_000_000
 """Microseconds."""
@@ -179,6 +179,29 @@ class Wanted:
             if bounds is not None and not wanted.may_meet(bounds):
                 return False
         return True
+
+
+class WantedParts:
+    """A Prune for parts that are new and for parts that an earlier read saw. Arguments as for ``Wanted``."""
+
+    def __init__(self, prune: Prune | None, schema: pa.Schema, date_partition: str = "") -> None:
+        self.new = Wanted(prune, schema, date_partition)
+        self.seen = self.new
+        self._start: int | None = None
+        self.state = ""
+        """The state to ask which parts were seen; empty if the answer makes no difference."""
+        if prune is not None and prune.seen and prune.seen_start is not None:
+            self.seen = Wanted(replace(prune, start=prune.seen_start), schema, date_partition)
+            self.state = prune.seen
+            self._start = prune.seen_start
+
+    def of(self, *, seen: bool) -> Wanted:
+        """What is wanted of one part."""
+        return self.seen if seen else self.new
+
+    def marked(self, piece: Piece, wanted: Wanted) -> Piece:
+        """The piece, so that whoever reads it knows whether an earlier read saw it."""
+        return SeenPiece(piece, self._start) if wanted is not self.new and self._start is not None else piece
 
 
 def is_time(schema: pa.Schema, column: str) -> bool:

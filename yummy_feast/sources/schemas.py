@@ -180,5 +180,6 @@ def cast_column(values: pa.Array, target: pa.DataType, column: str, place: str) 
         return values.cast(target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise ColumnTypeError(
-            f"{place}: column '{column}' is {values.type} and does not fit {target}: {str(error).splitlines()[0]}"
+            f"{place}: column '{column}' is {values.type} and does not fit {target}: {str(error).splitlines()[0]}",
+            hint="mend the value, or give the column a type that holds it",
         ) from error

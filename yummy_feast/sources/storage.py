@@ -14,7 +14,7 @@ from feast.feature_logging import LOG_TIMESTAMP_FIELD, LoggingDestination
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.protos.feast.core.FeatureService_pb2 import LoggingConfig as LoggingConfigProto
 from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
-from feast.saved_dataset import SavedDatasetStorage
+from feast.saved_dataset import _DATA_SOURCE_TO_SAVED_DATASET_STORAGE, SavedDatasetStorage
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.sources.adapt import as_yummy_source
@@ -69,6 +69,12 @@ class SavedDatasetYummyStorage(SavedDatasetStorage):
 
     def __hash__(self) -> int:
         return hash((type(self), self.source))
+
+
+# From a source to the storage at its place Feast goes by the class's name; its offline server does when a client of
+# `type: remote` saves a dataset.
+for _kind in ("ParquetSource", "CsvSource", "DeltaSource", "IcebergSource"):
+    _DATA_SOURCE_TO_SAVED_DATASET_STORAGE.setdefault(_kind, f"{__name__}.{SavedDatasetYummyStorage.__name__}")
 
 
 class YummyLoggingDestination(LoggingDestination):

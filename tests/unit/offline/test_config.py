@@ -79,6 +79,7 @@ def test_an_old_spelling_of_an_old_engine_beside_the_new_one() -> None:
             {"memory_limt": 1},
             "offline_store has no setting 'memory_limt' (did you mean 'memory_limit'? known: catalogs, ",
         ),
+        ({"engine": "spark"}, "offline_store.engine: spark is not in this version (use engine: duckdb)"),
         ({"engine": "duckbd"}, "offline_store.engine is 'duckbd' (did you mean 'duckdb'? known: duckdb"),
         (
             {"memory_limit": "4 parsecs"},

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.online_server import client, server, socket
+from tests.online_server import address, client, cluster, cluster_of_session, server
 from tests.unit.online.servers import put_down
 
-__all__ = ["client", "repo", "server", "socket"]
+__all__ = ["address", "client", "cluster", "cluster_of_session", "repo", "server"]
 
 
 @pytest.fixture

@@ -100,8 +100,8 @@ def valkey(folder: Path, *arguments: str, port: int | None = None) -> Iterator[i
         process.wait()
 
 
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 20
+def wait_for_port(port: int, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
             return

@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> World:
 def test_what_a_plan_knows_of_a_view(world: World) -> None:
     plan = world.plan(["driver_stats:trips", "driver_more:rating", "driver_stats:name"])
     stats, more = plan.views
-    assert (stats.name, stats.hash_field, stats.features, stats.kinds) == (
+    assert (stats.name, stats.stored_as, stats.features, stats.kinds) == (
         "driver_stats",
         b"driver_stats",
         ("trips", "name"),
@@ -87,16 +87,16 @@ def test_serving_while_materializing(tmp_path: Path) -> None:
     assert world.plan(["driver_more:rating"]).views[0].name == "driver_more"
 
 
-def test_versions_have_hash_fields_of_their_own(tmp_path: Path) -> None:
+def test_versions_have_stored_ass_of_their_own(tmp_path: Path) -> None:
     world = World.at(tmp_path, enable_online_feature_view_versioning=True)
-    assert world.plan(["driver_more:rating"]).views[0].hash_field == b"driver_more"
+    assert world.plan(["driver_more:rating"]).views[0].stored_as == b"driver_more"
     changed = copy.copy(driver_more)
     changed.features = [*driver_more.features, Field(name="extra", dtype=Map)]
     changed.projection.features = changed.features
     world.registry.apply_feature_view(changed, PROJECT)
-    assert world.plan(["driver_more:extra"]).views[0].hash_field == b"driver_more_v1"
+    assert world.plan(["driver_more:extra"]).views[0].stored_as == b"driver_more_v1"
     old = world.plan(["driver_more@v0:rating", "driver_more@v1:extra"], full_feature_names=True)
-    assert [view.hash_field for view in old.views] == [b"driver_more", b"driver_more_v1"]
+    assert [view.stored_as for view in old.views] == [b"driver_more", b"driver_more_v1"]
     assert [column.name for column in old.columns] == ["driver_more@v0__rating", "driver_more@v1__extra"]
     assert len(old.groups) == 1
 

@@ -54,7 +54,6 @@ def test_variables_and_durations(monkeypatch: pytest.MonkeyPatch) -> None:
     ("values", "why"),
     [
         ({"conection_string": "x:1"}, "has no setting 'conection_string' .did you mean 'connection_string'"),
-        ({"layout": "feast"}, "layout: feast is not in this version"),
         ({"layout": "row"}, "layout: unknown value 'row' .did you mean 'rows'"),
         ({"on_stale": "hid"}, "on_stale: unknown value 'hid' .did you mean 'hide'"),
         ({"client": "glide"}, "client: glide is not used"),

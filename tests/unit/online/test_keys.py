@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from yummy_feast.errors import RowDecodeError, ValueTypeError
 from yummy_feast.online.entity_keys import EntityKeys
 from yummy_feast.online.keys import KeyEncoder, field_name, match_pattern, project_prefix, schemas_key
+from yummy_feast.online.layouts.rows import ROWS
 from yummy_feast.values import BY_NAME, proto_finisher
 
 KEY_TYPES = {
@@ -57,8 +58,11 @@ def test_all_ways_to_a_key_agree_with_feast(types: dict[str, str], data: st.Data
         for name, kind in types.items()
     }
     assert encoder.encode_arrow(arrow) == expected
-    assert EntityKeys("prod", {name: BY_NAME[kind].number for name, kind in types.items()}).encode(messages) == expected
-    assert EntityKeys("prod", {}).encode(messages) == expected
+    assert (
+        EntityKeys(ROWS, "prod", {name: BY_NAME[kind].number for name, kind in types.items()}).encode(messages)
+        == expected
+    )
+    assert EntityKeys(ROWS, "prod", {}).encode(messages) == expected
     assert [encoder.decode(key) for key in expected] == [dict(sorted(row.items())) for row in rows]
 
 
@@ -87,12 +91,12 @@ def test_a_null_makes_no_key() -> None:
     arrow = {"a": pa.array([1, None, 3]), "b": pa.array(["x", "y", None])}
     assert encoder.encode_arrow(arrow) == keys[:3]
     assert KeyEncoder("prod", [("a", 4)]).encode_columns({"a": [1, None]})[1] is None
-    assert EntityKeys("prod", {"a": 4}).encode([EntityKey(join_keys=["a"], entity_values=[proto_finisher(4)(1)])]) != [
-        None
-    ]
+    assert EntityKeys(ROWS, "prod", {"a": 4}).encode(
+        [EntityKey(join_keys=["a"], entity_values=[proto_finisher(4)(1)])]
+    ) != [None]
     empty = EntityKey(join_keys=["a"], entity_values=[type(proto_finisher(4)(1))()])
-    assert EntityKeys("prod", {"a": 4}).encode([empty]) == [None]
-    assert EntityKeys("prod", {}).encode([empty]) == [None]
+    assert EntityKeys(ROWS, "prod", {"a": 4}).encode([empty]) == [None]
+    assert EntityKeys(ROWS, "prod", {}).encode([empty]) == [None]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_known_schemas_of_a_view(client: redis.Redis) -> None:
 def test_a_removed_schema_is_written_again_with_the_next_rows(client: redis.Redis) -> None:
     book = SchemaBook(client, "prod")
     register(book, client, b"stats", FIRST)
-    client.flushall()
+    client.flushdb()
     register(book, client, b"stats", FIRST)
     assert SchemaBook(client, "prod").get(b"stats", FIRST.fingerprint) == FIRST
 

@@ -52,20 +52,20 @@ more = view_of("more", rating=Float32)
 world = view_of("world", [], total=Int64)
 
 
-def repository(folder: Path, socket: str, project: str = "prod", versions: bool = False, **online: Any) -> RepoConfig:
+def repository(folder: Path, address: str, project: str = "prod", versions: bool = False, **online: Any) -> RepoConfig:
     return RepoConfig(
         project=project,
         provider="local",
         registry=RegistryConfig(path=str(folder / f"{project}.db"), enable_online_feature_view_versioning=versions),
-        online_store={"type": "yummy_feast.YummyOnlineStore", "connection_string": f"unix://{socket}", **online},
+        online_store={"type": "yummy_feast.YummyOnlineStore", "connection_string": address, **online},
         entity_key_serialization_version=3,
         repo_path=folder,
     )
 
 
 @pytest.fixture
-def config(tmp_path: Path, socket: str) -> RepoConfig:
-    return repository(tmp_path, socket)
+def config(tmp_path: Path, address: str) -> RepoConfig:
+    return repository(tmp_path, address)
 
 
 def key(number: int | None) -> EntityKey:
@@ -179,11 +179,12 @@ def test_arrow_as_materialization_streams_it(config: RepoConfig) -> None:
         store.write_arrow(config, stats, [batch.set_column(1, "trips", pa.array(["a", "b"]))], "when")
 
 
-def test_keys_expire_if_they_are_told_to(tmp_path: Path, socket: str, client: Any) -> None:
-    config = repository(tmp_path, socket, key_ttl_seconds=50)
+def test_rows_expire_if_they_are_told_to(tmp_path: Path, address: str, client: Any) -> None:
+    config = repository(tmp_path, address, key_ttl_seconds=50)
     put(config, stats, trips=Value(int64_val=1))
     (entity_key,) = (name for name in list(client.keys()) if name != schemas_key("prod"))
-    assert 0 < client.ttl(entity_key) <= 50
+    [left] = client.execute_command("HTTL", entity_key, "FIELDS", 1, "stats")
+    assert 0 < left <= 50
     # Schemas stay: the next row may come after every other one has gone.
     assert client.ttl(schemas_key("prod")) == -1
 
@@ -191,8 +192,8 @@ def test_keys_expire_if_they_are_told_to(tmp_path: Path, socket: str, client: An
 # ------------------------------------------------------------------------------------------ apply and teardown
 
 
-def test_a_removed_view_goes_in_this_project_only(tmp_path: Path, socket: str, client: Any) -> None:
-    prod, other = repository(tmp_path, socket), repository(tmp_path, socket, "nonprod")
+def test_a_removed_view_goes_in_this_project_only(tmp_path: Path, address: str, client: Any) -> None:
+    prod, other = repository(tmp_path, address), repository(tmp_path, address, "nonprod")
     for config in (prod, other):
         rows = [(key(number), {"trips": Value(int64_val=number)}, NOW, None) for number in range(1500)]
         YummyOnlineStore().online_write_batch(config, stats, rows, None)
@@ -210,18 +211,18 @@ def test_a_removed_view_goes_in_this_project_only(tmp_path: Path, socket: str, c
 
 
 def test_nothing_to_remove_asks_nothing_of_the_server(tmp_path: Path) -> None:
-    config = repository(tmp_path, "/nowhere")
+    config = repository(tmp_path, "unix:///nowhere")
     update(config, [], [stats])
     update(config, [stats], [stats])
-    update(repository(tmp_path, "/nowhere", full_scan_for_deletion=False), [stats], [])
+    update(repository(tmp_path, "unix:///nowhere", full_scan_for_deletion=False), [stats], [])
     with pytest.raises(ServerUnavailableError, match="/nowhere"):
         update(config, [stats], [])
 
 
-def test_teardown_of_prod_leaves_nonprod(tmp_path: Path, socket: str, client: Any) -> None:
+def test_teardown_of_prod_leaves_nonprod(tmp_path: Path, address: str, client: Any) -> None:
     """Feast's own store deletes by the pattern `*prod`."""
     names = ("prod", "nonprod", "prod2", "pro")
-    configs = {name: repository(tmp_path, socket, name) for name in names}
+    configs = {name: repository(tmp_path, address, name) for name in names}
     for config in configs.values():
         put(config, stats, trips=Value(int64_val=1))
     store = YummyOnlineStore()
@@ -252,8 +253,8 @@ def test_a_writer_elsewhere_survives_a_teardown(config: RepoConfig) -> None:
     assert trips(config) == 1
 
 
-def test_versions_of_a_view_have_rows_of_their_own(tmp_path: Path, socket: str, client: Any) -> None:
-    config = repository(tmp_path, socket, versions=True)
+def test_versions_of_a_view_have_rows_of_their_own(tmp_path: Path, address: str, client: Any) -> None:
+    config = repository(tmp_path, address, versions=True)
     versions = []
     for number in range(4):
         version = view_of("v", trips=Int64)
@@ -305,7 +306,7 @@ def test_a_child_process_takes_no_connection_along(config: RepoConfig) -> None:
 
 
 def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
-    config = repository(tmp_path, str(tmp_path / "nobody"), retries=0)
+    config = repository(tmp_path, f"unix://{tmp_path}/nobody", retries=0)
     with pytest.raises(ServerUnavailableError, match="nobody"):
         put(config, stats, trips=Value(int64_val=1))
     with pytest.raises(ServerUnavailableError, match="nobody"):
@@ -365,8 +366,8 @@ def _bytes_per_key(port: int, database: int) -> float:
         return sum(client.memory_usage(name, samples=0) for name in keys) / len(keys)
 
 
-def test_through_the_sdk(tmp_path: Path, socket: str) -> None:
-    store = FeatureStore(config=repository(tmp_path, socket))
+def test_through_the_sdk(tmp_path: Path, address: str) -> None:
+    store = FeatureStore(config=repository(tmp_path, address))
     store.apply([driver, stats, more])
     frame = pd.DataFrame({"driver_id": [1, 2], "trips": [5, 6], "label": ["a", None], "event_timestamp": [NOW, NOW]})
     store.write_to_online_store("stats", frame)

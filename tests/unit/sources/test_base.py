@@ -98,6 +98,14 @@ def test_old_spellings_work_and_warn_where_they_are_written(keyword: str, value:
         assert again != DeltaSource("a", timestamp_field="ts")
 
 
+@pytest.mark.parametrize("kind", [ParquetSource, CsvSource, DeltaSource])
+def test_the_warning_names_the_line_that_made_the_source(kind: type[YummySource]) -> None:
+    make: Any = kind
+    with pytest.warns(DeprecationWarning, match="no effect") as caught:
+        make("a", timestamp_field="ts", range_join=1)
+    assert [item.filename for item in caught] == [__file__]
+
+
 def test_none_is_no_old_spelling() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -159,6 +159,18 @@ def test_types_that_csv_cannot_hold() -> None:
             CsvSource("x.csv", timestamp_field="ts", schema={"a": kind})
 
 
+@pytest.mark.parametrize("kind", ["inte64", int])
+def test_a_type_that_there_is_not_is_named_with_its_column(kind: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^source 'x\.csv': schema: column 'a': '.*int.*' is no Arrow type"):
+        CsvSource("x.csv", timestamp_field="ts", schema={"a": kind})
+
+
+def test_header_is_true_or_false() -> None:
+    word: Any = "no"
+    with pytest.raises(ConfigError, match=r"^source 'x\.csv': header is 'no' \(give True or False\)"):
+        CsvSource("x.csv", timestamp_field="ts", header=word)
+
+
 # ------------------------------------------------------------------------------ dialects
 
 
@@ -280,6 +292,17 @@ def test_append_keeps_the_text_that_was_there(context: SourceContext) -> None:
     )
     assert (context.repo_path / "x.csv").read_text() == before + '1700000001,"a,b",,true\n'
     assert read(source.scan(context))["code"].to_pylist() == [" spaced ", "a,b"]
+
+
+def test_append_to_a_column_that_looked_narrower(context: SourceContext) -> None:
+    path = context.repo_path / "x.csv"
+    path.write_text("ts,n\n2026-11-01,1\n")
+    new = pa.table({"ts": pa.array([1700000000], pa.timestamp("s")), "n": [2.5]})
+    wanted = r"x\.csv: column 'n' is double and does not fit int64: .*\(.*CsvSource\(schema=\.\.\.\)\)"
+    with pytest.raises(ColumnTypeError, match=wanted):
+        CsvSource("x.csv", timestamp_field="ts").append(new, context)
+    CsvSource("x.csv", timestamp_field="ts", schema={"n": "double"}).append(new, context)
+    assert read(CsvSource("x.csv", timestamp_field="ts").scan(context))["n"].to_pylist() == [1.0, 2.5]
 
 
 def test_a_query_string_that_duckdb_reads(context: SourceContext) -> None:

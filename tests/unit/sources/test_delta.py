@@ -97,6 +97,9 @@ def test_pins_that_make_no_sense(table: Path, context: SourceContext) -> None:
         source(version=1, timestamp="2026-11-01")
     with pytest.raises(ConfigError, match="'soon' is no time"):
         source(timestamp="soon")
+    for nonsense in (-1, 1.5, "1", True):
+        with pytest.raises(ConfigError, match=f"source .*: version is {nonsense!r} "):
+            source(version=nonsense)
     write_deltalake(table, rows(1))
     with pytest.raises(ConfigError, match="pinned"):
         source(version=0).append(rows(2), context)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -283,6 +284,11 @@ def test_old_spelling_and_keywords() -> None:
             IcebergSource(timestamp_field="ts", **keywords)
     with pytest.raises(ConfigError, match=r"catalog\.namespace\.table"):
         IcebergSource(table="ns.t", timestamp_field="ts")
+    number: Any = "12"
+    with pytest.raises(ConfigError, match=r"source 'a\.b\.c': snapshot_id is '12' "):
+        IcebergSource(table="a.b.c", timestamp_field="ts", snapshot_id=number)
+    number = np.int64(12)
+    assert IcebergSource(table="a.b.c", timestamp_field="ts", snapshot_id=number).payload()["snapshot_id"] == 12
 
 
 def test_the_extra_is_named(context: SourceContext, monkeypatch: pytest.MonkeyPatch) -> None:

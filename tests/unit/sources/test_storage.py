@@ -61,6 +61,11 @@ def test_from_a_data_source_of_ours_or_feasts() -> None:
     assert stored.source == ParquetSource("a", timestamp_field="ts")
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.format)
+def test_feast_knows_the_storage_of_a_source(source: YummySource) -> None:
+    assert SavedDatasetStorage.from_data_source(source) == SavedDatasetYummyStorage(source)
+
+
 @pytest.mark.parametrize(("form", "kind"), [("parquet", ParquetSource), ("delta", DeltaSource)])
 def test_a_path_is_enough(form: str, kind: type[YummySource], tmp_path: Path) -> None:
     context = SourceContext(tmp_path)

@@ -7,16 +7,17 @@ one file beside this one and one row in ``ENGINES``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import pyarrow as pa
+
+from yummy_feast.offline.newest import Newest
 from yummy_feast.sources.base import SourceContext
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
     from yummy_feast.sources.base import YummySource
@@ -107,10 +108,21 @@ class Engine(ABC):
         """The features visible to each entity row by the rule in ``offline.plan``."""
 
     @abstractmethod
-    def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
-        """For each key the newest row of the range (by event, then created time); rows with a null key or time are
-        left out.
+    def newest(self, reads: Sequence[ReadPlan]) -> Newest:
+        """For each key the newest row of the range; rows with a null key or time are left out. ``reads`` differ in join
+        keys and features alone, and the source is read once for all of them.
         """
+
+    def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
+        """The newest rows of one read as a stream."""
+        found = self.newest([read])
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            with found:
+                for _, batch in found.batches():
+                    yield batch
+
+        return pa.RecordBatchReader.from_batches(found.schemas[0], rows())
 
     @abstractmethod
     def between(self, read: ReadPlan) -> pa.RecordBatchReader:

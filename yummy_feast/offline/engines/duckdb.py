@@ -10,20 +10,19 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, EntityRowsError, RetrievalError, nearest
+from yummy_feast.errors import ColumnNotFoundError, EntityRowsError, nearest
+from yummy_feast.offline.engines.arrow_stream import STREAM, streamed
 from yummy_feast.offline.engines.base import Engine, FeatureAnswer
-from yummy_feast.offline.engines.codes import CANONICAL, canonical, family
 from yummy_feast.offline.engines.matching import EmbeddedAnswer
-from yummy_feast.offline.engines.passes import PIECE_BITS, each
-from yummy_feast.offline.times import MISSING, Int64s, instants, to_micros, unit_of
+from yummy_feast.offline.engines.newest import EmbeddedNewest, inside
+from yummy_feast.offline.engines.passes import each
+from yummy_feast.offline.times import unit_of
 from yummy_feast.sources.base import Piece, Prune, Scan
 from yummy_feast.sources.files import first_line
 
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ADDRESS = "address"
-_STREAM = "yummy_stream"
+_PICKING = 1024 * 1024 * 1024
+"""Bytes for picking the newest row of each key where the repo sets no limit: beyond, DuckDB goes to disk."""
 
 
 class DuckDBEngine(Engine):
@@ -47,22 +46,24 @@ class DuckDBEngine(Engine):
         """See ``matching`` for how."""
         return EmbeddedAnswer(plan, rows, self.settings)
 
-    def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
-        """The newest row per key: DuckDB picks addresses, then the rows are read in the source's order."""
-        scan, pieces = self._open(read)
-        addresses = self._newest(read, scan, pieces)
-        return _reader(read, scan, self._picked(read, pieces, addresses))
+    def newest(self, reads: Sequence[ReadPlan]) -> EmbeddedNewest:
+        """DuckDB picks addresses, then the rows are read in the source's order; see ``newest``."""
+        scan, pieces = self._open(reads)
+        settings = self.settings
+        limit = settings.memory_limit if settings.memory_limit is not None else _PICKING
+        return EmbeddedNewest(self._connect(limit), reads, scan, pieces, settings.threads)
 
     def between(self, read: ReadPlan) -> pa.RecordBatchReader:
         """The rows of the range as they stream from the source."""
-        scan, pieces = self._open(read)
-        return _reader(read, scan, self._in_range(read, pieces))
+        scan, pieces = self._open([read])
+        schema = pa.schema([scan.schema.field(name) for name in read.columns])
+        return pa.RecordBatchReader.from_batches(schema, self._in_range(read, pieces))
 
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """One SELECT; sources it names become tables that DuckDB may spill."""
         # SQL does not tell DRIVERS from drivers.
         known = {name.lower(): source for name, source in sources.items()} | dict(sources)
-        with self._connect() as connection:
+        with self._connect(self.settings.memory_limit) as connection:
             try:
                 for parts in _tables_of(connection, sql):
                     name = ".".join(parts)
@@ -83,119 +84,54 @@ class DuckDBEngine(Engine):
         scan = source.scan(self.settings.context)
         names = scan.schema.names
         batches = (batch for piece in scan.pieces() for batch in piece.read(names))
-        with _streamed(connection, _STREAM, scan.schema, batches):
-            connection.execute(f"CREATE TABLE {_quoted(parts)} AS FROM {_STREAM}")
+        with streamed(connection, scan.schema, batches):
+            connection.execute(f"CREATE TABLE {_quoted(parts)} AS FROM {STREAM}")
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    def _connect(self, memory_limit: int | None) -> duckdb.DuckDBPyConnection:
         settings = self.settings
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": settings.threads,
             "autoinstall_known_extensions": False,
+            # Memory that is free goes back to the system, not into DuckDB's reserve.
+            "allocator_flush_threshold": "1MB",
+            "allocator_bulk_deallocation_flush_threshold": "1MB",
             # A table is a source; never a Python variable that happens to have its name.
             "python_enable_replacements": False,
         }
         connection = duckdb.connect(config=config)
         connection.execute("SET TimeZone = 'UTC'")
-        if settings.memory_limit is not None:
-            connection.execute(f"SET memory_limit = '{settings.memory_limit}B'")
+        if memory_limit is not None:
+            connection.execute(f"SET memory_limit = '{memory_limit}B'")
         scratch = settings.scratch or Path(tempfile.gettempdir())
         scratch.mkdir(parents=True, exist_ok=True)
         folder = str(scratch).replace("'", "''")
         connection.execute(f"SET temp_directory = '{folder}'")
         return connection
 
-    def _open(self, read: ReadPlan) -> tuple[Scan, list[Piece]]:
+    def _open(self, reads: Sequence[ReadPlan]) -> tuple[Scan, list[Piece]]:
+        """The source of ``reads``, which differ in join keys and features alone."""
+        read = reads[0]
         scan = read.source.scan(self.settings.context)
-        for name in read.columns:
+        for name in dict.fromkeys(name for one in reads for name in one.columns):
             if name not in scan.schema.names:
                 raise ColumnNotFoundError(
                     f"{scan.location} has no column '{name}'", hint=nearest(name, scan.schema.names)
                 )
         for name in filter(None, (read.time, read.created)):
             unit_of(name, scan.schema.field(name).type, scan.location)
-        return scan, scan.pieces(Prune(read.time, read.start, read.end))
-
-    def _newest(self, read: ReadPlan, scan: Scan, pieces: list[Piece]) -> Int64s:
-        """Addresses of the newest row per key, ascending."""
-        keys = [f"k{number}" for number in range(len(read.join_keys))]
-        kinds = [_key_family(scan, key) for key in read.join_keys]
-        fields = [pa.field(key, CANONICAL[kind]) for key, kind in zip(keys, kinds, strict=True)]
-        schema = pa.schema([*fields, ("t", pa.int64()), ("c", pa.int64()), (_ADDRESS, pa.int64())])
-        by = f"GROUP BY {', '.join(keys)}" if keys else ""
-        # The struct compares field by field: newest event, then newest created, then last in the source.
-        sql = f"SELECT max({{'t': t, 'c': c, 'a': {_ADDRESS}}}).a AS a FROM {_STREAM} {by}"  # noqa: S608 - names of our own making
-        keyless: list[int] = []
-        try:
-            with (
-                self._connect() as connection,
-                _streamed(connection, _STREAM, schema, self._keyed(read, pieces, kinds, schema, keyless)),
-            ):
-                found = connection.sql(sql).to_arrow_table().column("a").drop_null().to_numpy()
-        except duckdb.Error as error:
-            raise RetrievalError(
-                f"the newest rows of {scan.location} cannot be picked: {first_line(error)}",
-                hint="raise offline_store.memory_limit, or make room in offline_store.temp_directory",
-            ) from error
-        if any(keyless):
-            logger.warning("%s: left out %d rows whose join key is null", scan.location, sum(keyless))
-        return np.sort(found)
-
-    def _keyed(
-        self, read: ReadPlan, pieces: list[Piece], kinds: list[str], schema: pa.Schema, keyless: list[int]
-    ) -> Iterator[pa.RecordBatch]:
-        """Keys, times and address of each row of the range; how many had no key goes to ``keyless``."""
-        names = list(dict.fromkeys([*read.join_keys, read.time, *([read.created] if read.created else [])]))
-
-        def keyed(number: int) -> list[pa.RecordBatch]:
-            out, offset = [], 0
-            for batch in pieces[number].read(names):
-                keys = [canonical(batch.column(k), kind, k) for k, kind in zip(read.join_keys, kinds, strict=True)]
-                times = instants(batch.column(read.time))
-                created = instants(batch.column(read.created)) if read.created else np.zeros(len(times), np.int64)
-                wanted = _inside(read, batch) & (times != MISSING)
-                in_range = int(wanted.sum())
-                for key in keys:
-                    if key.null_count:
-                        wanted &= key.is_valid().to_numpy(zero_copy_only=False)
-                keyless.append(in_range - int(wanted.sum()))
-                address = np.arange(offset, offset + batch.num_rows, dtype=np.int64) + (number << PIECE_BITS)
-                offset += batch.num_rows
-                rows = pa.record_batch([*keys, pa.array(times), pa.array(created), pa.array(address)], schema=schema)
-                out.append(rows if wanted.all() else rows.filter(pa.array(wanted)))
-            return out
-
-        for batches in each(keyed, range(len(pieces)), self.settings.threads):
-            yield from batches
-
-    def _picked(self, read: ReadPlan, pieces: list[Piece], addresses: Int64s) -> Iterator[pa.RecordBatch]:
-        columns = list(read.columns)
-        cuts = np.searchsorted(addresses, np.arange(len(pieces) + 1, dtype=np.int64) << PIECE_BITS)
-
-        def take(number: int) -> list[pa.RecordBatch]:
-            local = addresses[cuts[number] : cuts[number + 1]] - (number << PIECE_BITS)
-            out, offset = [], 0
-            for batch in pieces[number].read(columns):
-                first, last = np.searchsorted(local, (offset, offset + batch.num_rows))
-                if first < last:
-                    out.append(batch.take(pa.array(local[first:last] - offset)))
-                offset += batch.num_rows
-            return out
-
-        hit = [number for number in range(len(pieces)) if cuts[number] < cuts[number + 1]]
-        for batches in each(take, hit, self.settings.threads):
-            yield from batches
+        return scan, scan.pieces(Prune(read.time, read.start, read.end, seen=read.seen, seen_start=read.seen_start))
 
     def _in_range(self, read: ReadPlan, pieces: list[Piece]) -> Iterator[pa.RecordBatch]:
         columns = list(read.columns)
 
-        def inside(piece: Piece) -> list[pa.RecordBatch]:
+        def those(piece: Piece) -> list[pa.RecordBatch]:
             out = []
             for batch in piece.read(columns):
-                wanted = _inside(read, batch)
+                wanted = inside(read, batch)
                 out.append(batch if wanted.all() else batch.filter(pa.array(wanted)))
             return out
 
-        for batches in each(inside, pieces, self.settings.threads):
+        for batches in each(those, pieces, self.settings.threads):
             yield from batches
 
 
@@ -225,65 +161,3 @@ def _table_names(node: Any) -> Iterator[tuple[str, ...]]:
     if isinstance(node, list):
         for item in node:
             yield from _table_names(item)
-
-
-@contextmanager
-def _streamed(
-    connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
-) -> Iterator[None]:
-    """Let SQL read the batches as a table. What a source raises meanwhile comes out as it is, not as DuckDB's text
-    about it.
-    """
-    failed: list[BaseException] = []
-
-    def watched() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    connection.register(name, pa.RecordBatchReader.from_batches(schema, watched()))
-    try:
-        yield
-    except duckdb.Error:
-        if failed:
-            raise failed[0] from None
-        raise
-    finally:
-        connection.unregister(name)
-
-
-def _key_family(scan: Scan, key: str) -> str:
-    kind = scan.schema.field(key).type
-    found = family(kind)
-    if found is None:
-        raise ColumnTypeError(
-            f"column '{key}' of {scan.location} holds {kind}, which cannot be a join key",
-            hint="use text, whole numbers or timestamps",
-        )
-    return found
-
-
-def _inside(read: ReadPlan, batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows lie in the range; a range is in microseconds, so finer times are compared rounded both ways,
-    exactly.
-    """
-    column = batch.column(read.time)
-    times = instants(column)
-    unit = unit_of(read.time, column.type)
-    wanted = np.ones(len(times), bool)
-    if read.start is not None:
-        wanted &= to_micros(times, unit) >= read.start
-    if read.end is not None:
-        wanted &= to_micros(times, unit, up=True) <= read.end
-    if read.start is not None or read.end is not None:
-        wanted &= times != MISSING
-    return wanted
-
-
-def _reader(read: ReadPlan, scan: Scan, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
-    schema = pa.schema([scan.schema.field(name) for name in read.columns])
-    return pa.RecordBatchReader.from_batches(schema, batches)

@@ -1,0 +1,301 @@
+"""Moves the newest rows of feature views online, views of one source together.
+
+Rows travel as Arrow batches and become packed bytes in bulk; nothing holds a whole view. Reading, packing and writing
+overlap: the engine reads ahead on a thread, the writer sends on another. What Redis has acknowledged is noted there
+every second, so that a copy that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+
+from yummy_feast.errors import OnlineStoreError, ValueTypeError, YummyError
+from yummy_feast.materialization.columns import Gathering, ViewColumns
+from yummy_feast.materialization.window import Window, digest, lateness, windows
+from yummy_feast.offline.plan import ReadPlan
+from yummy_feast.offline.store import micros
+from yummy_feast.online.progress import Copy
+from yummy_feast.online.redis import translated
+from yummy_feast.online.writer import Written
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.repo_config import RepoConfig
+    from tqdm import tqdm
+
+    from yummy_feast.offline.newest import Newest
+    from yummy_feast.offline.store import YummyOfflineStore
+    from yummy_feast.online.store import YummyOnlineStore
+
+logger = logging.getLogger(__name__)
+
+_NOTE_EVERY = 1.0
+"""Seconds between two notes of what was acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One feature view to copy: rows with event times in ``[start, end]``, aware datetimes, both included."""
+
+    view: FeatureView
+    start: datetime
+    end: datetime
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a task: of its rows, and why it failed if it did."""
+
+    written: Written = field(default_factory=Written)
+    error: YummyError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where rows come from, where they go, and how progress is shown: ``bar(total rows)`` makes a tqdm bar."""
+
+    config: RepoConfig
+    offline: YummyOfflineStore
+    online: YummyOnlineStore
+    bar: Callable[[Any], tqdm[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A task that was looked at: what its view reads, its digest, its windows."""
+
+    task: Task
+    columns: ViewColumns
+    stored_as: bytes
+    digest: str
+    windows: tuple[Window, ...]
+    outcome: Outcome
+    done: Callable[[], object]
+
+    @property
+    def together(self) -> object:
+        """Equal for jobs that one pass over one source can serve."""
+        source, stored = self.columns.source, self.columns.stored
+        times = (stored[self.columns.time], self.columns.created and stored[self.columns.created])
+        spans = tuple((window.start, window.end, window.seen, window.seen_start) for window in self.windows)
+        return type(source), str(source.payload()), source.date_partition_column, times, spans
+
+
+def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int], object]) -> list[Outcome]:
+    """Copy the newest row per key of each task's window. One outcome per task, in their order; ``done`` hears the
+    position of a task as soon as all its rows are online.
+
+    A view whose rows cannot be read or stored fails alone: its error names view, source and column. Once Redis cannot
+    be used, what is left is not tried. What was acknowledged stays, and running again mends the rest.
+    """
+    outcomes = [Outcome() for _ in tasks]
+    groups: dict[object, list[_Job]] = {}
+    for number, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True)):
+        try:
+            job = _job(stores, task, outcome, partial(done, number))
+        except YummyError as error:
+            outcome.error = error
+        else:
+            groups.setdefault(job.together, []).append(job)
+    broken: OnlineStoreError | None = None
+    for jobs in groups.values():
+        broken = _fail(jobs, broken) if broken else _copy_together(stores, jobs)
+    return outcomes
+
+
+def _fail(jobs: Sequence[_Job], error: OnlineStoreError) -> OnlineStoreError:
+    for job in jobs:
+        job.outcome.error = error
+    return error
+
+
+def _job(stores: Stores, task: Task, outcome: Outcome, done: Callable[[], object]) -> _Job:
+    config, view = stores.config, task.view
+    columns = ViewColumns.of(view)
+    stored_as = stores.online.stored_as(config, view)
+    with translated(stores.online.settings(config)):
+        last, rows = stores.online.progress(config).last(stored_as)
+    fingerprint = digest(columns, config.online_store.layout)
+    start, end = micros(task.start), micros(task.end)
+    newest = view.most_recent_end_time
+    chosen = windows(
+        start,
+        end or 0,
+        goes_on=newest is not None and micros(newest) == start,
+        late=lateness(view, config.offline_store.lateness),
+        last=last,
+        rows=rows,
+        view=fingerprint,
+        state=stores.offline.state(config, columns.source) if last is not None and not last.done else "",
+        now=time.time(),
+    )
+    return _Job(task, columns, stored_as, fingerprint, tuple(chosen), outcome, done)
+
+
+def _copy_together(stores: Stores, jobs: Sequence[_Job]) -> OnlineStoreError | None:
+    """Copy ``jobs`` in one pass; one by one if that fails, so that each view has its own error.
+
+    Returns the error of a Redis that cannot be used.
+    """
+    try:
+        for number in range(len(jobs[0].windows)):
+            _copy_window(stores, jobs, number)
+    except OnlineStoreError as error:
+        return _fail(jobs, error)
+    except YummyError as error:
+        if len(jobs) > 1:
+            for job in jobs:
+                broken = _copy_together(stores, [job])
+                if broken is not None:
+                    return _fail(jobs, broken)
+            return None
+        [job] = jobs
+        job.outcome.error = _about(job, error)
+        return None
+    for job in jobs:
+        job.done()
+        _report(job)
+    return None
+
+
+def _about(job: _Job, error: YummyError) -> YummyError:
+    """The error of a value names its column; the reader also wants to know the view and the source."""
+    if not isinstance(error, ValueTypeError):
+        return error
+    named = ValueTypeError(
+        f"feature view '{job.task.view.name}' from {job.columns.source.location}: {error.message}", hint=error.hint
+    )
+    named.__cause__ = error
+    return named
+
+
+def _report(job: _Job) -> None:
+    written = job.outcome.written
+    logger.info(
+        "feature view %s: %d rows written, %d already there, %d older than what is there, %d without a join key",
+        job.task.view.name,
+        written.written,
+        written.equal,
+        written.older,
+        written.keyless,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ one window
+
+
+def _copy_window(stores: Stores, jobs: Sequence[_Job], number: int) -> None:
+    """Copy one window of every job."""
+    plans: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    for index, job in enumerate(jobs):
+        plans.setdefault((job.columns.join_keys, job.windows[number].skip), []).append(index)
+    members = list(plans.values())
+    reads = [_read([jobs[index] for index in indices], number) for indices in members]
+    with stores.offline.newest(stores.config, reads) as found:
+        # Whoever changed the source since it was looked at has moved the rows too.
+        whole = any(job.windows[number].skip for job in jobs) and found.state != _expected(stores, jobs)
+        skips = [0 if whole else skip for _, skip in plans]
+        left = [max(0, rows - skip) for rows, skip in zip(found.rows, skips, strict=True)]
+        notes = _Notes(stores, jobs, number, found.state, _per_job(members, skips))
+        with stores.bar(sum(rows * len(indices) for rows, indices in zip(left, members, strict=True))) as bar:
+            bar.unit = "row"
+            bar.set_description(", ".join(job.task.view.name for job in jobs))
+
+            def acknowledged(index: int, part: Written) -> None:
+                bar.update(part.rows)
+                jobs[index].outcome.written += part
+                notes.add(index, part.rows)
+
+            notes.begin()
+            batches = _batches(stores, jobs, members, found, skips)
+            tables = [(job.task.view, job.columns.time, job.columns.created) for job in jobs]
+            stores.online.write_streams(stores.config, tables, batches, acknowledged)
+            notes.finish()
+
+
+def _expected(stores: Stores, jobs: Sequence[_Job]) -> str:
+    with translated(stores.online.settings(stores.config)):
+        last, _ = stores.online.progress(stores.config).last(jobs[0].stored_as)
+    return last.state if last is not None else ""
+
+
+def _read(jobs: Sequence[_Job], number: int) -> ReadPlan:
+    columns, window = jobs[0].columns, jobs[0].windows[number]
+    return ReadPlan(
+        source=columns.source,
+        join_keys=columns.join_keys,
+        features=tuple(dict.fromkeys(name for job in jobs for name in job.columns.features)),
+        time=columns.stored[columns.time],
+        created=columns.stored[columns.created] if columns.created else None,
+        start=window.start,
+        end=window.end,
+        seen=window.seen,
+        seen_start=window.seen_start,
+    )
+
+
+def _per_job(members: Sequence[Sequence[int]], values: Sequence[int]) -> dict[int, int]:
+    return {index: value for indices, value in zip(members, values, strict=True) for index in indices}
+
+
+def _batches(
+    stores: Stores, jobs: Sequence[_Job], members: Sequence[Sequence[int]], found: Newest, skips: Sequence[int]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(index of the job, its next rows under Feast's names)."""
+    limit = stores.config.materialization_config.online_write_batch_size
+    gathered = [Gathering() for _ in members]
+
+    def out(read: int, rows: pa.Table | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        if rows is not None:
+            for index in members[read]:
+                for batch in jobs[index].columns.batches(rows, limit):
+                    yield index, batch
+
+    for read, batch in found.batches(skips):
+        yield from out(read, gathered[read].add(batch))
+    for read, rest in enumerate(gathered):
+        yield from out(read, rest.rest())
+
+
+class _Notes:
+    """Notes in Redis how far each job has come in one window."""
+
+    def __init__(self, stores: Stores, jobs: Sequence[_Job], number: int, state: str, rows: Mapping[int, int]) -> None:
+        config = stores.config
+        self._settings = stores.online.settings(config)
+        self._book = stores.online.progress(config)
+        self._jobs = jobs
+        self._rows = dict(rows)
+        self._noted = time.monotonic()
+        began = time.time()
+        self._copies = [
+            Copy(job.digest, window.start, window.end, window.seen_start, window.seen, state, began)
+            for job in jobs
+            for window in [job.windows[number]]
+        ]
+
+    def begin(self) -> None:
+        with translated(self._settings):
+            for index, (job, made) in enumerate(zip(self._jobs, self._copies, strict=True)):
+                self._book.begin(job.stored_as, made, self._rows[index])
+
+    def add(self, index: int, rows: int) -> None:
+        self._rows[index] += rows
+        if time.monotonic() - self._noted >= _NOTE_EVERY:
+            self._noted = time.monotonic()
+            with translated(self._settings):
+                self._book.advance({job.stored_as: self._rows[at] for at, job in enumerate(self._jobs)})
+
+    def finish(self) -> None:
+        with translated(self._settings):
+            for job, made in zip(self._jobs, self._copies, strict=True):
+                self._book.finish(job.stored_as, msgspec.structs.replace(made, done=True))

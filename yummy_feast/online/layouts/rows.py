@@ -1,0 +1,110 @@
+"""Layout `rows`, ours: one packed row per feature view (``online.rows``) in one field of the entity's hash."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from yummy_feast.errors import RowDecodeError
+from yummy_feast.online.columns import Column
+from yummy_feast.online.decoding import Decoder, decoder
+from yummy_feast.online.keys import KeyEncoder, match_pattern, progress_key, schemas_key
+from yummy_feast.online.layouts.base import (
+    Command,
+    Found,
+    Layout,
+    Packed,
+    Reader,
+    Reply,
+    Schemas,
+    Target,
+    Times,
+    Wanted,
+)
+from yummy_feast.online.rows import FINGERPRINT, HEADER_SIZE, TOMBSTONE, encode, fit
+from yummy_feast.online.scripts import LAST_WINS, NEWER_WINS
+
+if TYPE_CHECKING:
+    from feast.value_type import ValueType
+
+_EVENT_TIME = struct.Struct(">xQ").unpack_from
+_SIGN = 1 << 63
+
+
+class RowsLayout(Layout):
+    """See ``online.rows`` for the bytes of a row and ``online.keys`` for those of a key."""
+
+    name = "rows"
+    keeps_schemas = True
+    expires_fields = True
+    compares_created = True
+
+    def key_encoder(self, project: str, join_keys: Iterable[tuple[str, int | ValueType]]) -> KeyEncoder:
+        """The project, a zero byte, the entity key."""
+        return KeyEncoder(project, join_keys)
+
+    def fields(self, view: bytes, features: Sequence[str]) -> tuple[bytes, ...]:
+        """The view's name alone."""
+        return (view,)
+
+    def reader(self, view: bytes, wanted: Wanted, positions: Sequence[int]) -> Reader:
+        """A row says which schema it has; its decoder is compiled when the first such row is met."""
+        [position] = positions
+        decoders: dict[bytes, Decoder] = {}
+
+        def find(cell: bytes, schemas: Schemas) -> Decoder:
+            if len(cell) < HEADER_SIZE:
+                raise RowDecodeError(
+                    f"a row in Redis is {len(cell)} bytes long, shorter than a header",
+                    hint="materialize the view again",
+                )
+            if cell[17] == TOMBSTONE:
+                return _no_row
+            fingerprint = cell[FINGERPRINT]
+            found = decoders[fingerprint] = decoder(schemas.get(view, fingerprint), wanted)
+            return found
+
+        def read(replies: Sequence[Reply], schemas: Schemas) -> Found:
+            rows: list[tuple[Any, ...] | None] = []
+            times: list[int] = []
+            for reply in replies:
+                cell = reply[position]
+                if cell is not None:
+                    row = (decoders.get(cell[FINGERPRINT]) or find(cell, schemas))(cell)
+                    if row is not None:
+                        rows.append(row)
+                        times.append(_EVENT_TIME(cell)[0] - _SIGN)
+                        continue
+                rows.append(None)
+                times.append(0)
+            return rows, times
+
+        return read
+
+    def pack(self, target: Target, columns: Sequence[Column], times: Times) -> Packed:
+        """With the schema's registration first: rows nobody can read must not be there, not even for a moment."""
+        schema = fit(columns, target.book.known(target.view))
+        rows = encode(schema, columns, times.event, times.created, times.created_null)
+        script = NEWER_WINS if target.newer_wins else LAST_WINS
+        registration = target.book.registration(target.view, schema)
+        return Packed(script, (target.view, target.retention, int(target.field_expiry)), rows, registration)
+
+    def pattern(self, project: str) -> bytes:
+        """The prefix that no other project's keys have."""
+        return match_pattern(project)
+
+    def owns(self, project: str, key: bytes, join_keys: Iterable[Sequence[str]]) -> bool:
+        """Everything under the prefix but the schemas and the progress."""
+        return key not in (schemas_key(project), progress_key(project))
+
+    def removal(self, key: bytes, views: Sequence[tuple[bytes, Sequence[str]]]) -> Command:
+        """Redis deletes a hash with its last field."""
+        return ("HDEL", key, *(view for view, _ in views))
+
+
+def _no_row(_: bytes) -> None:
+    return None
+
+
+ROWS: Final = RowsLayout()

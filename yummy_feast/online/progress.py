@@ -1,0 +1,81 @@
+"""How far materialization has come, kept in Redis beside the rows it concerns.
+
+Only there does it stay true: a server that was emptied has forgotten both. One hash per project,
+``keys.progress_key(project)``, with two fields per feature view: what is or was copied, as JSON, and how many of its
+rows Redis has acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from yummy_feast.online.keys import progress_key
+
+if TYPE_CHECKING:
+    from yummy_feast.online.redis import Client
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """One window of one feature view on its way from a source.
+
+    view: digest of what decides the rows (columns, types, source, layout). start, end: of the window; seen_start: from
+    where on the parts of ``seen`` counted (all microseconds since 1970, None = open). seen, state: what of the source
+    was known from an earlier copy, and what this one reads (see ``Scan.state``). began: seconds since 1970. done:
+    whether all of it is online.
+    """
+
+    view: str
+    start: int | None
+    end: int
+    seen_start: int | None
+    seen: str
+    state: str
+    began: float
+    done: bool = False
+
+
+class ProgressBook:
+    """The copies of one project. What redis-py raises passes through: the caller knows the address."""
+
+    def __init__(self, client: Client, project: str) -> None:
+        # redis-py declares keys as str; ours are bytes.
+        self._client: Any = client
+        self._key = progress_key(project)
+
+    def last(self, view: bytes) -> tuple[Copy | None, int]:
+        """The last copy of ``view`` (as it is stored), and how many of its rows were acknowledged."""
+        found = self._client.hget(self._key, view)
+        if found is None:
+            return None, 0
+        rows = self._client.hget(self._key, _rows_of(view))
+        try:
+            return msgspec.json.decode(found, type=Copy), int(rows or 0)
+        except (msgspec.DecodeError, ValueError):
+            # Of another release, or damaged: then nothing is known, and everything is copied.
+            return None, 0
+
+    def begin(self, view: bytes, copy: Copy, rows: int) -> None:
+        """A copy starts, or goes on after ``rows``."""
+        self._client.hset(self._key, mapping={view: msgspec.json.encode(copy), _rows_of(view): rows})
+
+    def advance(self, rows: dict[bytes, int]) -> None:
+        """Redis has acknowledged so many rows of each view."""
+        self._client.hset(self._key, mapping={_rows_of(view): count for view, count in rows.items()})
+
+    def finish(self, view: bytes, copy: Copy) -> None:
+        """All rows of ``copy`` are online."""
+        self._client.hset(self._key, view, msgspec.json.encode(copy))
+
+    def forget(self, views: Iterable[bytes]) -> None:
+        """Views that are gone."""
+        fields = [name for view in views for name in (view, _rows_of(view))]
+        if fields:
+            self._client.hdel(self._key, *fields)
+
+
+def _rows_of(view: bytes) -> bytes:
+    # No name of a view has a zero byte.
+    return view + b"\0rows"

@@ -1,0 +1,225 @@
+"""Rows as round trips to Redis: which commands, how many rows they carry, and what the replies say became of them.
+
+Pure: whoever holds a connection sends the trips, a thread (``writer``) or an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from yummy_feast.errors import ColumnNotFoundError, ValueTypeError, nearest
+from yummy_feast.online.arrow_numbers import microseconds
+from yummy_feast.online.columns import Column, convert, of_messages
+from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
+from yummy_feast.online.layouts.base import Command, Packed, Target, Times
+
+if TYPE_CHECKING:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+# Enough keys to make a call cheap, few enough that other clients are served in between.
+_KEYS_PER_SCRIPT = 128
+_BYTES_PER_SCRIPT = 1024 * 1024
+_SCRIPTS_PER_TRIP = 16
+_BYTES_PER_TRIP = 8 * 1024 * 1024
+_BATCH_ROWS = 16 * 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of rows.
+
+    written: set in Redis; equal: already there, byte for byte; older: Redis holds a newer one; keyless: a join key was
+    null, so nobody could ever ask for them.
+    """
+
+    written: int = 0
+    equal: int = 0
+    older: int = 0
+    keyless: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.written + self.equal + self.older + self.keyless
+
+    def __add__(self, other: Written) -> Written:
+        return Written(
+            self.written + other.written,
+            self.equal + other.equal,
+            self.older + other.older,
+            self.keyless + other.keyless,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One round trip.
+
+    commands: each names its keys as EVAL does; all may go down one connection at once, or each to the node of a cluster
+    that has its keys.
+    rows: how many rows they carry.
+    first: a command that must have taken effect before any of ``commands`` does: ahead of them down the same
+    connection, or acknowledged before them where nodes answer independently. Its reply means nothing.
+    settled: rows that need no command. A trip may have no other.
+    tag: for who made it, to tell trips of several views apart.
+    """
+
+    commands: list[Command]
+    rows: int
+    first: Command | None = None
+    settled: Written = Written()
+    tag: int = 0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is over sooner than a thread is started: a push."""
+        return self.rows <= _KEYS_PER_SCRIPT
+
+    def outcome(self, replies: Iterable[Any]) -> Written:
+        """What became of all its rows, ``settled`` included; ``replies`` to ``commands``, in any order."""
+        written = equal = 0
+        for counts in replies:
+            written += counts[0]
+            equal += counts[1]
+        return self.settled + Written(written=written, equal=equal, older=self.rows - written - equal)
+
+
+def arrow_trips(
+    target: Target,
+    encoder: KeyEncoder,
+    batches: Iterable[pa.RecordBatch],
+    timestamp_field: str,
+    created_timestamp_column: str | None = None,
+) -> Iterator[Trip]:
+    """Every row of ``batches``, which have the join keys, the features and the timestamps as columns.
+
+    Raises:
+        ColumnNotFoundError: a column is missing. Only Feast's stand-in for no join key may be.
+        ValueTypeError: a value that its Feast type cannot hold (names the column), a row without an event timestamp.
+    """
+    for batch in batches:
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            part = batch.slice(start, _BATCH_ROWS)
+            keys = encoder.encode_arrow({name: _column(part, name) for name in encoder.join_keys})
+            columns = [convert(name, number, _column(part, name)) for name, number in target.features]
+            created = _column(part, created_timestamp_column) if created_timestamp_column else None
+            yield from _trips(target, keys, columns, _times(_column(part, timestamp_field), created))
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    position = batch.schema.get_field_index(name)
+    if position >= 0:
+        return batch.column(position)
+    if name == NO_JOIN_KEY:
+        return pa.array([""] * batch.num_rows)
+    raise ColumnNotFoundError(f"the rows to write have no column {name!r}", hint=nearest(name, batch.schema.names))
+
+
+def proto_trips(
+    target: Target,
+    keys: Sequence[bytes | None],
+    data: Sequence[tuple[Mapping[str, Value], datetime, datetime | None]],
+) -> Iterator[Trip]:
+    """Rows as Feast hands them over: per Redis key values by feature name, event and created timestamp.
+
+    A feature that a row lacks is null in it. Naive datetimes mean UTC. Raises as ``arrow_trips``.
+    """
+    for start in range(0, len(data), _BATCH_ROWS):
+        values, events, created = zip(*data[start : start + _BATCH_ROWS], strict=True)
+        columns = [of_messages(name, number, [row.get(name) for row in values]) for name, number in target.features]
+        times = _times(_moments(events), _moments(created))
+        yield from _trips(target, keys[start : start + _BATCH_ROWS], columns, times)
+
+
+def _moments(values: Sequence[datetime | None]) -> pa.Array:
+    aware = [value if value is None or value.tzinfo else value.replace(tzinfo=UTC) for value in values]
+    # Exact integers: datetime.timestamp() would round microseconds through a float.
+    ticks = [None if value is None else _ticks(value) for value in aware]
+    return pa.array(ticks, pa.timestamp("us", tz="UTC"))
+
+
+def _ticks(value: datetime) -> int:
+    passed = value - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+
+
+def _times(event: pa.Array, created: pa.Array | None) -> Times:
+    """From timestamps or dates of any unit and zone, naive = UTC."""
+    event_us, event_null = microseconds(event, "event timestamp")
+    if event_null is not None:
+        raise ValueTypeError(
+            f"row {int(np.flatnonzero(event_null)[0])} of {len(event)} has no event timestamp",
+            hint="every online row needs one: fix or filter the source",
+        )
+    return Times(event_us, *((None, None) if created is None else microseconds(created, "created timestamp")))
+
+
+def _trips(target: Target, keys: Sequence[bytes | None], columns: Sequence[Column], times: Times) -> Iterator[Trip]:
+    packed = target.layout.pack(target, columns, times)
+    pairs = [(key, row) for key, row in zip(keys, packed.rows, strict=True) if key is not None]
+    keyless = len(keys) - len(pairs)
+    if not (target.newer_wins and target.layout.compares_created):
+        pairs = [(key, packed.rows[row]) for key, row in _newest(keys, times).items()]
+    settled = Written(keyless=keyless, older=len(keys) - keyless - len(pairs))
+    groups: list[tuple[int, int]] = []
+    start = stop = size = trip_size = 0
+    for stop, (_, row) in enumerate(pairs, 1):
+        size += len(row)
+        if stop - start < _KEYS_PER_SCRIPT and size < _BYTES_PER_SCRIPT and stop < len(pairs):
+            continue
+        groups.append((start, stop))
+        trip_size += size
+        start, size = stop, 0
+        # Neither so many nor so large that others wait.
+        if len(groups) == _SCRIPTS_PER_TRIP or trip_size >= _BYTES_PER_TRIP or stop == len(pairs):
+            yield _trip(target, packed, pairs[groups[0][0] : stop], groups, settled)
+            groups, trip_size, settled = [], 0, Written()
+    if not pairs:
+        yield Trip([], 0, None, settled)
+
+
+def _newest(keys: Sequence[bytes | None], times: Times) -> dict[bytes, int]:
+    """The newest row of each key (the later one of a tie), where nobody on the server will compare them."""
+    event = times.event.tolist()
+    created: list[int | None] = [None] * len(event) if times.created is None else times.created.tolist()
+    if times.created_null is not None:
+        created = [None if null else value for value, null in zip(created, times.created_null.tolist(), strict=True)]
+    newest: dict[bytes, int] = {}
+    for row, key in enumerate(keys):
+        if key is None:
+            continue
+        known = newest.setdefault(key, row)
+        if known != row and _age(event[row], created[row]) >= _age(event[known], created[known]):
+            newest[key] = row
+    return newest
+
+
+def _age(event: int, created: int | None) -> tuple[int, bool, int]:
+    return event, created is not None, created or 0
+
+
+def _trip(
+    target: Target,
+    packed: Packed,
+    pairs: Sequence[tuple[bytes, bytes]],
+    groups: Sequence[tuple[int, int]],
+    settled: Written,
+) -> Trip:
+    """``groups``: the ranges of rows, counted from wherever, that each share a script."""
+    if target.one_key_scripts:
+        # Keys of one script must share a slot, and hardly any two do.
+        groups = [(at, at + 1) for at in range(len(pairs))]
+    offset = groups[0][0]
+    commands: list[Command] = []
+    for start, stop in groups:
+        keys, rows = zip(*pairs[start - offset : stop - offset], strict=True)
+        commands.append(("EVAL", packed.script, len(keys), *keys, *packed.arguments, *rows))
+    return Trip(commands, len(pairs), packed.first, settled)
