@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
-from tests.unit.online.servers import free_port, running_pid, valkey, wait_for_port
-from tests.unit.online.test_tls import certificate, plain_port, tls_port
+from tests import places, tls_node
+from tests.unit.online.servers import free_port, running_pid, valkey
 from yummy_feast.errors import ServerUnavailableError
-from yummy_feast.online import embedded, valkey_process
+from yummy_feast.online import embedded
 from yummy_feast.online.address import RedisSettings
 from yummy_feast.online.loops import mux_for
-from yummy_feast.online.redis import connect, ping, translated
+from yummy_feast.online.redis import ping, translated
 from yummy_feast.online.wire import command
-
-__all__ = ["certificate", "plain_port", "tls_port"]
 
 parse = RedisSettings.parse
 
@@ -63,8 +60,9 @@ def test_errors_are_those_of_the_blocking_path(tmp_path: Path) -> None:
             assert "wrong" not in str(other.value).replace("WRONGPASS", "")
 
 
-def test_a_unix_socket_and_none(socket: str) -> None:
-    assert run(parse(f"unix://{socket}"), "PING") == b"PONG"
+def test_a_unix_socket_and_none(repo: Path) -> None:
+    path = embedded.ensure(repo).socket_path
+    assert run(parse(f"unix://{path}"), "PING") == b"PONG"
     with pytest.raises(ServerUnavailableError, match=r"^redis at /nowhere/redis\.sock does not answer.*No such file"):
         run(parse("unix:///nowhere/redis.sock", retries=0), "PING")
 
@@ -83,58 +81,81 @@ def test_the_embedded_server_is_started_and_started_again(repo: Path) -> None:
     asyncio.run(main())
 
 
-def test_tls(tls_port: int, certificate: Path) -> None:
-    for text in (
-        f"127.0.0.1:{tls_port},ssl=true,password=pw,ssl_ca_certs={certificate}",
-        f"rediss://:pw@127.0.0.1:{tls_port}?ssl_cert_reqs=none",
-    ):
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tls_node.Tls]:
+    with tls_node.tls(tmp_path_factory.mktemp("tls")) as running:
+        yield running
+
+
+def test_tls(tls: tls_node.Tls) -> None:
+    feast_form = f"{tls.address},ssl_ca_certs={tls.certificate}"
+    for text in (feast_form, f"rediss://:pw@{tls.node.address}?ssl_cert_reqs=none"):
         assert run(parse(text), "PING") == b"PONG"
 
 
-def test_what_is_wrong_with_tls_is_told(tls_port: int, plain_port: int) -> None:
+def test_a_client_certificate_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    with tls_node.tls(tmp_path, client_certificates="yes") as strict:
+        trusting = f"{strict.address},ssl_ca_certs={strict.certificate}"
+        assert run(parse(f"{trusting},ssl_certfile={strict.certificate},ssl_keyfile={strict.certificate}"), "PING")
+        with pytest.raises(ServerUnavailableError, match=r"client certificate.*add ssl_certfile and ssl_keyfile"):
+            run(parse(trusting, retries=0), "PING")
+
+
+def test_what_is_wrong_with_tls_is_told(tls: tls_node.Tls, tmp_path: Path) -> None:
+    stranger = parse(f"rediss://:pw@{tls.node.address}", retries=0)
     with pytest.raises(
         ServerUnavailableError, match=r"shows a certificate nobody here trusts.*\(add ssl_ca_certs=FILE"
     ):
-        run(parse(f"rediss://:pw@127.0.0.1:{tls_port}", retries=0), "PING")
-    plain = parse(f"rediss://:pw@127.0.0.1:{plain_port}", retries=0, connect_timeout=0.2)
-    with pytest.raises(ServerUnavailableError, match=r"does not answer in time.*does it speak TLS at this port\?"):
-        run(plain, "PING")
+        run(stranger, "PING")
+    with places.node(tmp_path) as plain:
+        settings = parse(f"rediss://:pw@{plain.address}", retries=0, connect_timeout=0.2)
+        with pytest.raises(ServerUnavailableError, match=r"does not answer in time.*does it speak TLS at this port\?"):
+            run(settings, "PING")
     with pytest.raises(ServerUnavailableError, match=r"closed the connection.*\(if it speaks TLS, add ssl=true"):
-        run(parse(f"redis://:pw@127.0.0.1:{tls_port}", retries=0), "PING")
-
-
-@contextmanager
-def sentinel_of(folder: Path, port: int) -> Iterator[int]:
-    configuration = folder / "sentinel.conf"
-    sentinel = free_port()
-    configuration.write_text(f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {port} 1\n")
-    command = [valkey_process.find_binary(), configuration, "--sentinel"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, env={"LC_ALL": "C"})
-    try:
-        wait_for_port(sentinel)
-        yield sentinel
-    finally:
-        process.kill()
-        process.wait()
+        run(parse(f"redis://:pw@{tls.node.address}", retries=0), "PING")
 
 
 def test_a_sentinel_leads_to_its_master_and_to_the_next_one(tmp_path: Path) -> None:
-    with valkey(tmp_path) as first, valkey(tmp_path) as second, sentinel_of(tmp_path, first) as sentinel:
-        nodes = f"127.0.0.1:{free_port()},127.0.0.1:{sentinel}"
-        settings = parse(nodes, redis_type="redis_sentinel", sentinel_master="main", retries=5)
+    with places.sentinels(tmp_path) as watched:
+        nodes = f"127.0.0.1:{free_port()},{watched.address}"
+        settings = parse(nodes, redis_type="redis_sentinel", sentinel_master="main")
 
         async def main() -> None:
             await ask(settings, "SET", "key", "one")
-            with connect(parse(f"127.0.0.1:{second}")) as other, connect(parse(f"127.0.0.1:{first}")) as old:
-                # The old master steps back, and the sentinel is told who leads now.
-                old.replicaof("127.0.0.1", str(second))
-                with connect(parse(f"127.0.0.1:{sentinel}")) as watching:
-                    watching.execute_command("SENTINEL", "REMOVE", "main")
-                    watching.execute_command("SENTINEL", "MONITOR", "main", "127.0.0.1", str(second), "1")
-                await ask(settings, "SET", "key", "two")
-                assert other.get("key") == b"two"
+            await asyncio.to_thread(watched.primary.kill)
+            await asyncio.to_thread(watched.wait_for_promotion)
+            await ask(settings, "SET", "key", "two")
+            assert await asyncio.to_thread(watched.replica.ask, "GET", "key") == b"two"
 
         asyncio.run(main())
         unknown = parse(nodes, redis_type="redis_sentinel", sentinel_master="other", retries=0)
         with pytest.raises(ServerUnavailableError, match="No master found for 'other', and not every sentinel answers"):
             run(unknown, "PING")
+
+
+def fail_over(sentinel: places.Node) -> bool:
+    """Whether the sentinel has begun to: it wants to have heard of the replica lately."""
+    try:
+        sentinel.ask("SENTINEL", "FAILOVER", "main")
+    except ResponseError as error:
+        if "NOGOODSLAVE" not in str(error):
+            raise
+        return False
+    return True
+
+
+def test_a_master_that_steps_back_is_left(tmp_path: Path) -> None:
+    with places.sentinels(tmp_path) as watched:
+        settings = parse(watched.address, redis_type="redis_sentinel", sentinel_master="main", retries=5)
+
+        async def main() -> None:
+            await ask(settings, "SET", "key", "one")
+            await asyncio.to_thread(places.wait_until, lambda: fail_over(watched.sentinel), what="a failover")
+            await asyncio.to_thread(watched.wait_for_promotion)
+            # Until it hears of it, the old one takes writes that are lost, whoever sends them.
+            stepped_back = lambda: watched.primary.ask("ROLE")[0] == b"slave"  # noqa: E731
+            await asyncio.to_thread(places.wait_until, stepped_back, what="stepping back")
+            await ask(settings, "SET", "key", "two")
+            assert await asyncio.to_thread(watched.replica.ask, "GET", "key") == b"two"
+
+        asyncio.run(main())

@@ -8,6 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,15 +25,15 @@ PING = pack("PING")
 
 
 @pytest.fixture
-def settings(socket: str) -> RedisSettings:
-    return RedisSettings.parse(f"unix://{socket}")
+def settings(address: str) -> RedisSettings:
+    return RedisSettings.parse(address)
 
 
-def test_a_loop_has_one_for_equal_settings(settings: RedisSettings, socket: str) -> None:
+def test_a_loop_has_one_for_equal_settings(settings: RedisSettings, address: str) -> None:
     async def main() -> int:
         mux = mux_for(settings)
-        assert mux_for(RedisSettings.parse(f"unix://{socket}")) is mux
-        assert mux_for(RedisSettings.parse(f"unix://{socket}?db=1")) is not mux
+        assert mux_for(RedisSettings.parse(address)) is mux
+        assert mux_for(replace(settings, db=settings.db + 8)) is not mux
         return id(mux)
 
     assert asyncio.run(main()) != asyncio.run(main())
@@ -110,7 +111,7 @@ def test_loops_in_threads_do_not_share(settings: RedisSettings) -> None:
     assert wrong == []
 
 
-def test_a_fork_makes_a_connection_of_its_own(socket: str) -> None:
+def test_a_fork_makes_a_connection_of_its_own(address: str) -> None:
     code = """
 import asyncio, os, sys
 from yummy_feast.online.address import RedisSettings
@@ -130,4 +131,4 @@ async def main():
     print(status, await number() == before)
 asyncio.run(main())
 """
-    assert output(python(code, f"unix://{socket}")) == "0 True"
+    assert output(python(code, address)) == "0 True"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from redis import exceptions
 from redis.crc import key_slot
 
-from tests.unit.online.cluster import cluster, port_of
+from tests import places
 from tests.unit.online.links import encoded
 from tests.unit.online.scripted import Scripted
 from tests.unit.online.servers import free_port, valkey
@@ -28,15 +27,8 @@ parse = RedisSettings.parse
 KEYS = [b"key%d" % number for number in range(60)]
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[list[redis.Redis]]:
-    with cluster(3) as clients:
-        yield clients
-
-
-def settings_of(nodes: list[redis.Redis], retries: int = 2) -> RedisSettings:
-    text = ",".join([f"127.0.0.1:{free_port()}", *(f"127.0.0.1:{port_of(node)}" for node in nodes)])
-    return parse(text, redis_type="redis_cluster", retries=retries)
+def settings_of(cluster: places.Cluster) -> RedisSettings:
+    return parse(f"127.0.0.1:{free_port()},{cluster.address}", redis_type="redis_cluster")
 
 
 async def execute(settings: RedisSettings, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -51,26 +43,9 @@ def sets(value: bytes = b"") -> list[tuple[Any, ...]]:
 GETS: list[tuple[Any, ...]] = [("GET", key) for key in KEYS]
 
 
-def owner(nodes: list[redis.Redis], slot: int) -> int:
-    """Which node says that the slot is its own."""
-    for number, node in enumerate(nodes):
-        for first, last, (_, port, *_), *_ in raw(node, "CLUSTER", "SLOTS"):
-            if first <= slot <= last and port == port_of(node):
-                return number
-    raise AssertionError(slot)
-
-
-def raw(node: redis.Redis, *words: str) -> Any:
-    connection: Any = node.connection_pool.get_connection()
-    connection.send_command(*words)
-    reply = connection.read_response()
-    node.connection_pool.release(connection)
-    return reply
-
-
-def test_every_node_is_asked_for_its_own(nodes: list[redis.Redis]) -> None:
+def test_every_node_is_asked_for_its_own(cluster: places.Cluster) -> None:
     async def main() -> None:
-        settings = settings_of(nodes)
+        settings = settings_of(cluster)
         assert await execute(settings, sets()) == [b"OK"] * len(KEYS)
         assert await execute(settings, GETS) == KEYS
         assert await execute(settings, []) == []
@@ -78,32 +53,32 @@ def test_every_node_is_asked_for_its_own(nodes: list[redis.Redis]) -> None:
         assert replies == [KEYS[at : at + 5] for at in range(50)]
 
     asyncio.run(main())
-    assert all(node.dbsize() for node in nodes)
+    assert all(node.ask("DBSIZE") for node in cluster.nodes)
 
 
-def test_slots_that_move_are_followed(nodes: list[redis.Redis]) -> None:
-    key = KEYS[0]
-    slot = key_slot(key)
-    source = owner(nodes, slot)
-    target = (source + 1) % 3
-    ids = [raw(node, "CLUSTER", "MYID").decode() for node in nodes]
-
-    async def main() -> None:
-        settings = settings_of(nodes)
+def test_slots_that_move_are_followed(tmp_path: Path) -> None:
+    async def main(cluster: places.Cluster) -> None:
+        settings = settings_of(cluster)
         await execute(settings, sets(b"!"))
-        nodes[target].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
-        nodes[source].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
-        nodes[source].execute_command("MIGRATE", "127.0.0.1", port_of(nodes[target]), key, 0, 2000)
-        # The old owner answers ASK for it now, and the new one only after ASKING.
-        assert await execute(settings, GETS) == [key + b"!" for key in KEYS]
-        for node in (nodes[target], nodes[source], nodes[3 - source - target]):
-            node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
-        # And MOVED now.
-        assert await execute(settings, GETS) == [key + b"!" for key in KEYS]
-        assert await execute(settings, [("SET", key, "after"), ("GET", key)]) == [b"OK", b"after"]
+        done = False
 
-    asyncio.run(main())
-    assert nodes[target].get(key) == b"after"
+        async def use() -> None:
+            while not done:
+                assert await execute(settings, GETS) == [key + b"!" for key in KEYS]
+
+        using = asyncio.ensure_future(use())
+        for key in KEYS[:8]:
+            owner = await asyncio.to_thread(cluster.owner, key)
+            # ASK while a slot is on its way, MOVED when it is there.
+            next_one = cluster.nodes[cluster.nodes.index(owner) - 1]
+            await asyncio.to_thread(cluster.move, key_slot(key), next_one)
+        done = True
+        await using
+        assert await execute(settings, sets(b"?")) == [b"OK"] * len(KEYS)
+        assert await execute(settings, GETS) == [key + b"?" for key in KEYS]
+
+    with places.cluster(tmp_path) as cluster:
+        asyncio.run(main(cluster))
 
 
 class Made:
@@ -195,14 +170,14 @@ def test_a_node_that_hangs_up_is_asked_again_after_a_look_at_the_topology() -> N
         made.run(retries=1)
 
 
-def test_slots_without_an_owner_are_told(tmp_path: Any) -> None:
+def test_slots_without_an_owner_are_told(tmp_path: Path) -> None:
     with valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as port:
         settings = parse(f"127.0.0.1:{port}", redis_type="redis_cluster", retries=1)
         with pytest.raises(ServerUnavailableError, match=r"does not serve all its slots.*CLUSTER INFO"):
             asyncio.run(execute(settings, GETS))
 
 
-def test_what_is_no_cluster_is_told(tmp_path: Any) -> None:
+def test_what_is_no_cluster_is_told(tmp_path: Path) -> None:
     with valkey(tmp_path) as port:
         settings = parse(f"127.0.0.1:{port}", redis_type="redis_cluster")
         with pytest.raises(
@@ -214,25 +189,19 @@ def test_what_is_no_cluster_is_told(tmp_path: Any) -> None:
         asyncio.run(execute(away, GETS))
 
 
-def test_a_paused_node_costs_its_timeout_and_the_others_answer(nodes: list[redis.Redis]) -> None:
+def test_a_paused_node_costs_its_timeout_and_the_others_answer(cluster: places.Cluster) -> None:
     async def main() -> None:
-        settings = parse(
-            ",".join(f"127.0.0.1:{port_of(node)}" for node in nodes),
-            redis_type="redis_cluster",
-            retries=1,
-            read_timeout="200ms",
-        )
+        settings = parse(cluster.address, redis_type="redis_cluster", retries=1, read_timeout="200ms")
         await execute(settings, sets())
-        asleep = owner(nodes, key_slot(KEYS[1]))
-        awake = next(key for key in KEYS if owner(nodes, key_slot(key)) != asleep)
-        nodes[asleep].client_pause(1500)
-        started = time.monotonic()
-        slow = asyncio.ensure_future(execute(settings, [("GET", KEYS[1])]))
-        assert await execute(settings, [("GET", awake)]) == [awake]
-        with pytest.raises(ServerUnavailableError, match="does not answer in time"):
-            await slow
-        assert 0.4 <= time.monotonic() - started < 2
-        nodes[asleep].client_unpause()
+        asleep = cluster.owner(KEYS[1])
+        awake = next(key for key in KEYS if cluster.owner(key) is not asleep)
+        with asleep.paused():
+            started = time.monotonic()
+            slow = asyncio.ensure_future(execute(settings, [("GET", KEYS[1])]))
+            assert await execute(settings, [("GET", awake)]) == [awake]
+            with pytest.raises(ServerUnavailableError, match="does not answer in time"):
+                await slow
+            assert 0.4 <= time.monotonic() - started < 2
         assert await execute(settings, GETS) == KEYS
 
     asyncio.run(main())
