@@ -29,6 +29,7 @@ FLOORS = {
     "ingestion": 5,
     "materialization": 5,
     "serving": 5,
+    "verification": 5,
     "cli": 6,
     "provider": 6,
 }

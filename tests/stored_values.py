@@ -79,6 +79,8 @@ def serialized(kind: Kind, value: Any) -> bytes:
 
 def same(left: Any, right: Any) -> bool:
     """Equality that tells -0.0 from 0.0 and 1 from True, and holds NaN equal to itself, inside containers too."""
+    # A stored vector is a window on its row, or a list.
+    left, right = (value.tolist() if isinstance(value, memoryview) else value for value in (left, right))
     if type(left) is not type(right):
         return False
     if isinstance(left, float):

@@ -12,9 +12,9 @@ from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 
 from yummy_feast.materialization.copying import Stores, Task, copy
+from yummy_feast.offline.plan import is_plain
 
 if TYPE_CHECKING:
-    from feast import FeatureView
     from feast.infra.registry.base_registry import BaseRegistry
     from tqdm import tqdm
 
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 """Before every row there can be."""
-
-
-def is_plain(view: FeatureView) -> bool:
-    """Whether a view's rows are its source's rows: no transformation, aggregation, filter, other view or validation in
-    between.
-    """
-    return view.batch_source is not None and not any(
-        getattr(view, name, None)
-        for name in ("feature_transformation", "aggregations", "filter", "source_views", "enable_validation")
-    )
 
 
 class YummyBatchEngine(LocalComputeEngine):

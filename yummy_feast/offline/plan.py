@@ -145,6 +145,16 @@ def ttl_micros(ttl: timedelta | None) -> int:
     return 0 if ttl is None else (ttl.days * 86_400 + ttl.seconds) * 1_000_000 + ttl.microseconds
 
 
+def is_plain(view: FeatureView) -> bool:
+    """Whether a view's rows are its source's rows: no transformation, aggregation, filter, other view or validation in
+    between.
+    """
+    return view.batch_source is not None and not any(
+        getattr(view, name, None)
+        for name in ("feature_transformation", "aggregations", "filter", "source_views", "enable_validation")
+    )
+
+
 def source_names(view: FeatureView) -> dict[str, str]:
     """From the names Feast uses to the source's columns, where a field mapping makes them differ."""
     mapping = (view.batch_source.field_mapping if view.batch_source else None) or {}

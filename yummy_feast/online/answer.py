@@ -74,9 +74,7 @@ def finisher_of(kind: int) -> Callable[[Any], Any] | None:
     if kind == 0:
         return None
     finisher = python_finisher(kind)
-    if finisher is None and kind_of(kind).encoding in (Encoding.VECTOR, Encoding.PACKED):
-        return list
-    return finisher
+    return list if finisher is None and kind_of(kind).encoding is Encoding.PACKED else finisher
 
 
 def finish_all(stored: Sequence[Any], finisher: Callable[[Any], Any] | None) -> list[Any]:

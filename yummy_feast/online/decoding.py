@@ -1,12 +1,14 @@
 """From the bytes of a row to stored values: one compiled function per (schema of the row, wanted features).
 
 The layout is described in ``rows``. Compiling costs tens of microseconds and happens once; a row of plain numbers then
-takes one ``struct`` call. Damaged bytes are a RowDecodeError, never a crash and never a read outside the row.
+takes one ``struct`` call, and a vector is a window on the bytes of its row. Damaged bytes are a RowDecodeError, never
+a crash and never a read outside the row.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -76,7 +78,9 @@ class _Piece:
     column: int
     position: int
     previous: int | None
-    read: Callable[[bytes], Any]
+    read: Callable[[bytes | memoryview], Any]
+    in_place: bool
+    """Whether ``read`` takes a window on the row, and not a copy of the piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def _compile(stored: RowSchema, wanted: tuple[tuple[str, int], ...]) -> _Plan:
             kept[column],
             kept[heap[at - 1]] if at else None,
             _reader(kind_of(stored.columns[column][1])),
+            kind_of(stored.columns[column][1]).encoding is Encoding.VECTOR,
         )
         for at, column in enumerate(heap)
         if column in wanted_columns
@@ -149,7 +154,7 @@ def _picker(positions: list[int], width: int) -> Callable[[tuple[Any, ...]], tup
     return lambda values: get((*values, None))
 
 
-def _reader(kind: Kind) -> Callable[[bytes], Any]:
+def _reader(kind: Kind) -> Callable[[Any], Any]:
     if kind.encoding is Encoding.TEXT:
         return bytes.decode
     if kind.encoding is Encoding.VECTOR:
@@ -160,13 +165,12 @@ def _reader(kind: Kind) -> Callable[[bytes], Any]:
     return bytes  # BYTES, and serialized protobuf values
 
 
-def _vector_reader(code: str) -> Callable[[bytes], list[Any]]:
+def _vector_reader(code: str, byteorder: str = sys.byteorder) -> Callable[[memoryview], Sequence[Any]]:
+    """A typed window on the row; where the machine reads bytes the other way round, a list of what they mean."""
+    if byteorder == "little":
+        return lambda piece: piece.cast(code)  # type: ignore[call-overload]
     width = struct.calcsize("<" + code)
-
-    def read(piece: bytes) -> list[Any]:
-        return list(struct.unpack(f"<{len(piece) // width}{code}", piece))
-
-    return read
+    return lambda piece: list(struct.unpack(f"<{len(piece) // width}{code}", piece))
 
 
 def _flags(row: bytes) -> int:
@@ -188,6 +192,7 @@ def _flags(row: bytes) -> int:
 def _read_heap(row: bytes, start: int, ends: _Values, pieces: tuple[_Piece, ...], nulls: int) -> list[Any]:
     values = list(ends)
     heap_end = len(row) - start
+    window = memoryview(row)
     for piece in pieces:
         if nulls >> piece.column & 1:
             continue
@@ -196,8 +201,9 @@ def _read_heap(row: bytes, start: int, ends: _Values, pieces: tuple[_Piece, ...]
         if not low <= high <= heap_end:
             raise _damaged(f"feature {piece.name!r} lies outside the row")
         try:
-            values[piece.position] = piece.read(row[start + low : start + high])
-        except (UnicodeDecodeError, msgspec.DecodeError, struct.error) as error:
+            values[piece.position] = piece.read((window if piece.in_place else row)[start + low : start + high])
+        # TypeError: what a window says of bytes that are no whole number of elements.
+        except (UnicodeDecodeError, msgspec.DecodeError, struct.error, TypeError) as error:
             raise _damaged(f"feature {piece.name!r}: {error}") from None
     return values
 

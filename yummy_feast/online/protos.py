@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def features_of(table: FeatureView, requested: Sequence[str] | None) -> Wanted:
+def features_of(table: FeatureView, requested: Sequence[str] | None = None) -> Wanted:
     """Those of a view's features that are ``requested``, all without. OnlineRequestError for one it does not have."""
     kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}
     names = tuple(requested) if requested else tuple(kinds)

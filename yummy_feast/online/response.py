@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from yummy_feast.online.answer import OnlineFeatures, Status
-from yummy_feast.values import proto_finisher
+from yummy_feast.online.answer import OnlineFeatures, Status, finish_all
+from yummy_feast.values import KINDS, Encoding, proto_finisher
 
 if TYPE_CHECKING:
     from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
@@ -62,6 +64,24 @@ class YummyOnlineResponse(OnlineResponse):
             answer[name + TIMESTAMP_POSTFIX] = [time // _MICROSECONDS for time in times]
         return answer
 
+    def to_numpy(self) -> dict[str, Any]:
+        """``to_dict``, except that each vector is an array: Array features of numbers, bools and timestamps.
+
+        An array has the declared type (timestamps are ``datetime64[s]`` in UTC) and shape (n,), None stands for a null.
+        It is read-only, and a window on the bytes that came from Redis where they have that type already: nothing is
+        copied. It may lie at any address; ``array.copy()`` has one of its own.
+        """
+        answer: dict[str, Any] = {}
+        for name, number, finish, stored in zip(
+            self.features.heading.names,
+            self.features.heading.kinds,
+            self.features.heading.finishers,
+            self.features.values,
+            strict=True,
+        ):
+            answer[name] = finish_all(stored, _array_finisher(number) or finish)
+        return answer
+
     def to_tensor(self, kind: str = "torch", default_value: Any = float("nan")) -> dict[str, Any]:
         """Column name -> torch tensor of a numeric feature (nulls become ``default_value``), list of anything else.
 
@@ -86,6 +106,28 @@ class YummyOnlineResponse(OnlineResponse):
             except (TypeError, ValueError, RuntimeError) as error:
                 raise ValueError(f"feature {name!r} does not fit a tensor: {error}") from error
         return tensors
+
+
+_DTYPES = {"i": "<i4", "q": "<i8", "f": "<f4", "d": "<f8", "?": "?"}
+
+
+def _array_finisher(number: int) -> Callable[[Any], Any] | None:
+    """From a stored vector of this Feast type to an array; None for another type. Sets stay sets."""
+    kind = KINDS.get(number)
+    if kind is None or kind.encoding is not Encoding.VECTOR or kind.is_set:
+        return None
+    dtype: np.dtype[Any] = np.dtype(_DTYPES[kind.code])
+    is_time = kind.name.startswith("UNIX_TIMESTAMP")
+
+    def finish(stored: Sequence[Any] | memoryview) -> npt.NDArray[Any]:
+        # A row that was written before its view changed may hold another width.
+        own = np.asarray(stored) if isinstance(stored, memoryview) else np.array(stored, dtype)
+        array: npt.NDArray[Any] = own.astype(dtype, copy=False)
+        array.flags.writeable = False
+        # Feast's null timestamp and numpy's are the same number.
+        return array.view("<M8[s]") if is_time else array
+
+    return finish
 
 
 def build_proto(features: OnlineFeatures, *, version_metadata: bool = False) -> GetOnlineFeaturesResponse:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from yummy_feast.online.progress import ProgressBook
 from yummy_feast.online.protos import as_protos, features_of
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
 from yummy_feast.online.retention import expires_fields, expires_fields_async, retention
-from yummy_feast.online.retrieval import read_rows, read_rows_async
+from yummy_feast.online.retrieval import StoredRow, read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
 from yummy_feast.online.writer_async import write_protos_async
@@ -217,7 +217,7 @@ class YummyOnlineStore(OnlineStore):
             layout=layout_of(config),
             book=self.schemas(config),
             view=_stored_as(config, table),
-            features=tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features),
+            features=features_of(table),
             retention=retention(online.key_ttl_seconds, getattr(table, "ttl", None)),
             newer_wins=not online.skip_dedup,
             field_expiry=field_expiry,
@@ -240,6 +240,22 @@ class YummyOnlineStore(OnlineStore):
                 self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, keys
             )
         return as_protos(wanted, rows)
+
+    def read_stored(
+        self, config: RepoConfig, table: FeatureView, keys: Mapping[str, pa.Array | pa.ChunkedArray]
+    ) -> list[StoredRow | None]:
+        """The rows of a view as they lie in Redis, whatever their age: the reading twin of ``write_arrow``.
+
+        keys: one Arrow column per join key. Per row of them the event timestamp (microseconds since 1970) and the
+        stored values in the view's order; None where there is no row. Raises RowDecodeError for rows that cannot be
+        read as the view declares them.
+        """
+        wanted = features_of(table)
+        encoded = _entity_keys(config, table).encoder().encode_arrow(keys)
+        with translated(self.settings(config)):
+            return read_rows(
+                self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, encoded
+            )
 
     async def online_read_async(
         self,

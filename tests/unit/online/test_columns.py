@@ -32,7 +32,8 @@ def through(type_name: str, array: pa.Array | pa.ChunkedArray) -> list[Any]:
     read = decoder(schema, (("x", number),))
     rows = [read(row) for row in encode(schema, [column], np.zeros(len(array), np.int64))]
     assert None not in rows
-    return [row[0] for row in rows if row is not None]
+    values = [row[0] for row in rows if row is not None]
+    return [value.tolist() if isinstance(value, memoryview) else value for value in values]
 
 
 AS_FEAST: list[tuple[str, pa.Array]] = [

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Any
+
 import numpy as np
 import pytest
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.columns import of_stored
-from yummy_feast.online.decoding import decoder
+from yummy_feast.online.decoding import _vector_reader, decoder
 from yummy_feast.online.rows import RowSchema, encode, fit, tombstone
 from yummy_feast.values import BY_NAME
+
+
+def plain(row: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """Vectors as lists."""
+    return row and tuple(value.tolist() if isinstance(value, memoryview) else value for value in row)
 
 
 def number(name: str) -> int:
@@ -46,7 +54,7 @@ SCHEMA, ROW = stored_row(
 def test_any_choice_of_features_in_any_order(wanted: str, expected: tuple[object, ...]) -> None:
     types = {"a": "INT64", "s": "STRING", "f": "FLOAT", "t": "STRING_LIST", "v": "FLOAT_LIST"}
     pairs = tuple((name, number(types.get(name, "INT64"))) for name in wanted.split())
-    assert decoder(SCHEMA, pairs)(ROW) == expected
+    assert plain(decoder(SCHEMA, pairs)(ROW)) == expected
 
 
 def test_nulls_in_every_place() -> None:
@@ -95,7 +103,7 @@ def test_a_changed_type_reads_as_the_writer_would_write_it(old: str, value: obje
     if old == "UUID_LIST":
         value = expected = ["0a8a7d1e-0000-4000-8000-000000000001"]
     schema, row = stored_row(x=(old, value), y=("INT64", 1))
-    answer = decoder(schema, (("x", number(new)), ("y", number("INT64"))))(row)
+    answer = plain(decoder(schema, (("x", number(new)), ("y", number("INT64"))))(row))
     assert answer == (expected, 1)
     assert answer is not None
     assert type(answer[0]) is type(expected)
@@ -172,3 +180,48 @@ def test_pieces_that_lie_outside_the_row_or_are_no_text() -> None:
     short = row[:22] + (7).to_bytes(4, "little") + row[26:-1]
     with pytest.raises(RowDecodeError, match="feature 'v'"):
         decoder(schema, (("v", number("INT64_LIST")),))(short)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("FLOAT_LIST", [0.5, -0.0, float("inf")]),
+        ("DOUBLE_SET", [5e-324, 1e308]),
+        ("INT32_LIST", [-(2**31), 2**31 - 1]),
+        ("INT64_LIST", [-(2**62), 1]),
+        ("BOOL_LIST", [True, False, True]),
+        ("UNIX_TIMESTAMP_LIST", [-1, 2**40]),
+        ("FLOAT_LIST", []),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+def test_a_vector_is_a_window_on_its_row_wherever_it_lies(kind: str, value: list[Any], before: str) -> None:
+    schema, row = stored_row(s=("STRING", before), v=(kind, value), t=("STRING", "behind"))
+    answer = decoder(schema, (("v", number(kind)), ("t", number("STRING"))))(row)
+    assert answer is not None
+    assert isinstance(answer[0], memoryview)
+    assert (answer[0].obj, answer[0].readonly) == (row, True)
+    assert answer[0].obj is row
+    assert plain(answer) == (value, "behind")
+
+
+def test_a_machine_of_the_other_byte_order_reads_the_same_numbers() -> None:
+    piece = memoryview(struct.pack("<3f", 0.5, -1.0, 1e30) + b"\0")
+    there, here = _vector_reader("f", "big"), _vector_reader("f", "little")
+    assert there(piece[:12]) == here(piece[:12]).tolist() == list(struct.unpack("<3f", piece[:12]))  # type: ignore[attr-defined]
+    with pytest.raises(struct.error):
+        there(piece)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT_LIST", "DOUBLE_LIST", "INT32_SET", "INT64_LIST", "UNIX_TIMESTAMP_SET"])
+def test_a_vector_that_ends_inside_an_element_is_damage(kind: str) -> None:
+    schema, row = stored_row(v=(kind, [1, 2]))
+    size = len(row) - 26
+    for length in range(size):
+        cut = row[:22] + length.to_bytes(4, "little") + row[26 : 26 + length]
+        read = decoder(schema, (("v", number(kind)),))
+        if length % (size // 2):
+            with pytest.raises(RowDecodeError, match=r"damaged: feature 'v': .*multiple of itemsize"):
+                read(cut)
+        else:
+            assert plain(read(cut)) == ([1] * (length // (size // 2)),)

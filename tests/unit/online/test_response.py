@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from feast import torch_wrapper
@@ -15,6 +17,7 @@ from tests.unit.online import samples
 from yummy_feast.online import response as module
 from yummy_feast.online.answer import Heading, OnlineFeatures, Rows, Status
 from yummy_feast.online.response import YummyOnlineResponse
+from yummy_feast.values import BY_NAME, KINDS, Encoding, proto_finisher
 
 TIME = 1_700_000_000_123_456
 
@@ -135,6 +138,83 @@ def test_changing_an_answer_changes_no_other() -> None:
                 value.clear()
         values.clear()
         assert response.to_dict()[name] == first[name]
+
+
+# -------------------------------------------------------------------------------------------- vectors
+
+CODES = {"INT32": "i", "INT64": "q", "FLOAT": "f", "DOUBLE": "d", "BOOL": "?", "UNIX_TIMESTAMP": "q"}
+
+
+def windowed(features: OnlineFeatures) -> OnlineFeatures:
+    """The same with vectors as rows give them: windows on bytes."""
+    values = []
+    for number, stored in zip(features.heading.kinds, features.values, strict=True):
+        kind = KINDS[number]
+        if kind.encoding is Encoding.VECTOR:
+            stored = [value and window(value, kind.code) if value != [] else window([], kind.code) for value in stored]
+        values.append(stored)
+    return OnlineFeatures(features.heading, values, features.rows, features.length)
+
+
+def window(values: list[Any], code: str) -> memoryview:
+    """It starts at an odd address."""
+    return memoryview(b"x" + struct.pack(f"<{len(values)}{code}", *values))[1:].cast(code)  # type: ignore[call-overload, no-any-return]
+
+
+def test_windows_and_lists_answer_alike() -> None:
+    lists, windows = YummyOnlineResponse(all_types()), YummyOnlineResponse(windowed(all_types()))
+    assert sum(isinstance(value, memoryview) for column in windows.features.values for value in column) > 20
+    assert windows.to_dict() == lists.to_dict()
+    assert windows.proto == lists.proto
+    assert windows.to_df().equals(lists.to_df())
+    assert windows.statuses == lists.statuses
+
+
+@pytest.mark.parametrize("element", CODES)
+def test_arrays_have_the_declared_type(element: str) -> None:
+    code = CODES[element]
+    number = BY_NAME[f"{element}_LIST"].number
+    given = [True, False] if element == "BOOL" else [1, 0]
+    columns = {"k": (4, [1, 2, 3, 4]), "v": (number, [window(given, code), given, None, window([], code)])}
+    arrays = YummyOnlineResponse(of(columns)).to_numpy()
+    assert arrays["k"] == [1, 2, 3, 4]
+    first, second, null, empty = arrays["v"]
+    expected = np.dtype("M8[s]" if element == "UNIX_TIMESTAMP" else code)
+    assert (first.dtype, second.dtype, empty.dtype) == (expected,) * 3
+    assert (first.tolist(), second.tolist(), null, empty.shape) == (np.array(given, expected).tolist(),) * 2 + (
+        None,
+        (0,),
+    )
+    assert np.shares_memory(first, np.frombuffer(columns["v"][1][0].obj, np.uint8))
+    assert not any(array.flags.writeable for array in (first, second, empty))
+
+
+def test_a_vector_of_another_width_is_widened() -> None:
+    """INT32 elements of a row that was written before its view said INT64."""
+    response = YummyOnlineResponse(of({"k": (4, [1]), "v": (BY_NAME["INT64_LIST"].number, [window([5, 6], "i")])}))
+    (array,) = response.to_numpy()["v"]
+    assert (array.dtype, array.tolist()) == (np.dtype("i8"), [5, 6])
+    assert list(response.proto.results[1].values[0].int64_list_val.val) == [5, 6]
+    response = YummyOnlineResponse(of({"k": (4, [1]), "v": (BY_NAME["DOUBLE_LIST"].number, [window([0.5, 1.5], "f")])}))
+    assert response.to_numpy()["v"][0].dtype == np.dtype("f8")
+    assert list(response.proto.results[1].values[0].double_list_val.val) == [0.5, 1.5]
+
+
+def test_what_is_no_vector_is_as_in_a_dict() -> None:
+    response = YummyOnlineResponse(windowed(all_types()))
+    arrays, values = response.to_numpy(), response.to_dict()
+    for name in ("k", "int64", "string", "string_list", "int64_set", "map", "json_list"):
+        assert arrays.get(name) == values.get(name)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 31, 32, 2047, 2048, 600_000])
+def test_protobuf_of_any_length(length: int) -> None:
+    """Lengths in protobuf take one byte more at 128, 16,384 and 2,097,152 bytes."""
+    values = [float(number) for number in range(length)]
+    for name, code, field in (("FLOAT_LIST", "f", "float_list_val"), ("DOUBLE_SET", "d", "double_set_val")):
+        message = proto_finisher(BY_NAME[name].number)(window(values, code))
+        assert message == proto_finisher(BY_NAME[name].number)(values)
+        assert message.WhichOneof("val") == field
 
 
 # -------------------------------------------------------------------------------------------- tensors

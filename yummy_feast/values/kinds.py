@@ -1,15 +1,4 @@
-"""The one table: Feast type <-> Arrow type <-> bytes in an online row <-> Python value <-> Feast's protobuf value.
-
-``KINDS`` has one line per Feast value type (``feast.value_type.ValueType``, whose numbers are Feast's wire format and
-therefore ours). Everything that asks "what is a DECIMAL_LIST?" asks here:
-
-- ``value_type_of``: which Feast type an Arrow column is (schema inference of ``feast apply``);
-- ``arrow_type_of``: which Arrow type a declared Feast type is;
-- ``Kind``: how a value lies in an online row, and in which field of Feast's ``Value`` message;
-- ``python_finisher`` and ``proto_finisher``: from the stored value to what Feast's SDK answers.
-
-The *stored value* is what a row decodes to, before anybody needs more: a number or bool; ``str``; ``bytes``; a list of
-those; whole seconds since 1970 for timestamps; the serialized Feast ``Value`` for everything nested.
+"""The table itself, and which Feast type an Arrow type is.
 
 Feast is imported inside functions: it takes more than a second, and a server that only moves rows does not need it.
 """
@@ -17,21 +6,14 @@ Feast is imported inside functions: it takes more than a second, and a server th
 from __future__ import annotations
 
 import enum
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from functools import cache
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from yummy_feast.errors import ValueTypeError
 
 if TYPE_CHECKING:
-    from feast.protos.feast.types.Value_pb2 import Value
     from feast.types import ComplexFeastType, PrimitiveFeastType
     from feast.value_type import ValueType
 
@@ -266,129 +248,3 @@ def arrow_type_of(dtype: PrimitiveFeastType | ComplexFeastType) -> pa.DataType:
     if arrow is None:
         raise ValueTypeError(f"Feast type {dtype} has no Arrow type", hint="declare what it contains")
     return arrow
-
-
-# ------------------------------------------------------------------------------- stored value -> answer
-
-
-@cache
-def python_finisher(number: int) -> Callable[[Any], Any] | None:
-    """From a stored value to the Python value Feast's SDK answers for this type; None when the two are the same.
-
-    Equal to ``feast.type_map.feast_value_type_to_python_type`` on the same value: UUID, Decimal, sets, parsed JSON (the
-    bare text where it does not parse), datetimes in UTC. Stored values are never None: nulls are the caller's.
-
-    The function raises ValueTypeError for a timestamp outside the years 1 to 9999 and for damaged values.
-    """
-    kind = kind_of(number)
-    if kind.encoding is Encoding.PROTO:
-        return _finish_proto
-    element = _element_finisher(kind)
-    if not kind.name.endswith(("_LIST", "_SET")):
-        return element
-    if kind.is_set:
-        return set if element is None else lambda values: set(map(element, values))
-    return None if element is None else lambda values: list(map(element, values))
-
-
-def _element_finisher(kind: Kind) -> Callable[[Any], Any] | None:
-    name = kind.name.removesuffix("_LIST").removesuffix("_SET")
-    finishers: dict[str, Callable[[Any], Any]] = {
-        "UUID": _parsed(UUID),
-        "TIME_UUID": _parsed(UUID),
-        "DECIMAL": _parsed(Decimal),
-        "UNIX_TIMESTAMP": _finish_timestamp,
-        "JSON": _finish_json,
-    }
-    return finishers.get(name)
-
-
-def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    def finish(text: str) -> Any:
-        try:
-            return parse(text)
-        except (ValueError, ArithmeticError):
-            raise ValueTypeError(f"{text[:60]!r} is no {parse.__name__}") from None
-
-    return finish
-
-
-def _finish_timestamp(seconds: int) -> datetime | None:
-    if seconds == NULL_TIMESTAMP:
-        return None
-    try:
-        return datetime.fromtimestamp(seconds, tz=UTC)
-    except (OverflowError, ValueError, OSError):
-        raise ValueTypeError(f"{seconds} seconds since 1970 lie outside the years 1 to 9999") from None
-
-
-def _finish_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _finish_proto(data: bytes) -> Any:
-    from feast.type_map import feast_value_type_to_python_type
-
-    try:
-        return feast_value_type_to_python_type(_parse(data))
-    except (OverflowError, ValueError, OSError) as error:
-        raise ValueTypeError(f"a stored value is damaged: {error}") from None
-
-
-def _parse(data: bytes) -> Value:
-    from feast.protos.feast.types.Value_pb2 import Value
-    from google.protobuf.message import DecodeError
-
-    try:
-        return Value.FromString(data)
-    except DecodeError:
-        raise ValueTypeError(f"a stored value of {len(data)} bytes is no Feast value") from None
-
-
-@cache
-def proto_finisher(number: int) -> Callable[[Any], Value]:
-    """From a stored value of this type to Feast's protobuf ``Value``. Nulls are the caller's (an empty ``Value``)."""
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    kind = kind_of(number)
-    field = kind.proto_field
-    if kind.encoding is Encoding.PROTO:
-        return _parse
-    if kind.encoding in (Encoding.VECTOR, Encoding.PACKED):
-
-        def finish_collection(values: list[Any]) -> Value:
-            message = Value()
-            collection = getattr(message, field)
-            collection.SetInParent()  # an empty list is not a missing one
-            collection.val.extend(values)
-            return message
-
-        return finish_collection
-    return lambda value: Value(**{field: value})
-
-
-def stored_value(message: Value, number: int) -> Any:
-    """The stored value inside Feast's protobuf ``Value``; None for an unset one and for Feast's null timestamp.
-
-    Raises ValueTypeError when the message holds another type that cannot stand for this one.
-    """
-    held = message.WhichOneof("val")
-    if held is None or held == "null_val":
-        return None
-    kind = kind_of(number)
-    if kind.encoding is Encoding.PROTO:
-        # The order of a map's entries is anybody's choice otherwise, and equal rows would differ.
-        return message.SerializeToString(deterministic=True)
-    value = getattr(message, held)
-    if kind.encoding in (Encoding.VECTOR, Encoding.PACKED):
-        if not held.endswith(("_list_val", "_set_val")):
-            raise ValueTypeError(f"a value of Feast type {kind.name} was given as {held}")
-        return list(value.val)
-    if held == kind.proto_field:
-        return None if value == NULL_TIMESTAMP and kind.name == "UNIX_TIMESTAMP" else value
-    if held.endswith(("_list_val", "_set_val", "map_val", "struct_val")):
-        raise ValueTypeError(f"a value of Feast type {kind.name} was given as {held}")
-    return value
