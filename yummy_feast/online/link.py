@@ -128,18 +128,23 @@ class Link(asyncio.Protocol):
     def _send(self, slot: _Slot) -> None:
         slot.sent = self._loop.time()
         self._was_used = True
-        self._slots.append(slot)
         self._replies_due += slot.count
         self._bytes_due += slot.size
-        if not self._out:
-            # Requests of the same turn of the loop leave together.
-            self._loop.call_soon(self._flush)
-        self._out.append(slot.packed)
+        if not self._slots:
+            # The server has nothing to do: let it begin. (What is not flushed yet has a slot, so nothing is overtaken.)
+            self._out.append(slot.packed)
+            self._flush()
+        else:
+            if not self._out:
+                # Others of the same turn of the loop leave together.
+                self._loop.call_soon(self._flush)
+            self._out.append(slot.packed)
+        self._slots.append(slot)
         slot.packed = b""
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if self._transport is not None and self._failure is None:
+        if out and self._transport is not None and self._failure is None:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _admit(self) -> None:
