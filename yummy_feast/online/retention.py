@@ -11,7 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from yummy_feast.online.wire import command
+
 if TYPE_CHECKING:
+    from yummy_feast.online.loops import AnyMux
     from yummy_feast.online.redis import Client
 
 _FOR_EVER: Final = 0
@@ -60,4 +63,15 @@ def expires_fields(client: Client, project: str) -> bool:
     if known is None:
         reply: Any = client.execute_command(*probe(project))  # type: ignore[no-untyped-call]
         known = _known[client] = can_expire_fields(reply)
+    return known
+
+
+async def expires_fields_async(mux: AnyMux, project: str) -> bool:
+    """The same from an event loop, asked once per connection of a loop."""
+    known = _known.get(mux)
+    if known is None:
+        [reply] = await mux.execute([command(*probe(project), key_at=3)])
+        if isinstance(reply, Exception):
+            raise reply
+        known = _known[mux] = can_expire_fields(reply)
     return known
