@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, Redis, exceptions
 
-from yummy_feast.online.cluster import Addressed, execute_all
+from yummy_feast.online.cluster import execute_all
 from yummy_feast.online.mux import Mux
 from yummy_feast.online.wire import Command
 
@@ -55,7 +55,7 @@ def read_hashes(client: Redis | RedisCluster, reads: Sequence[tuple[HashRead, Se
     if isinstance(client, Redis):
         replies = _exchange(client, reads, count)
     else:
-        replies = execute_all(client, [Addressed(key, read.pack((key,))) for read, keys in reads for key in keys])
+        replies = execute_all(client, [Command(key, read.pack((key,))) for read, keys in reads for key in keys])
     return _by_read(reads, replies)
 
 

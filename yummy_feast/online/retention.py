@@ -70,7 +70,7 @@ async def expires_fields_async(mux: AnyMux, project: str) -> bool:
     """The same from an event loop, asked once per connection of a loop."""
     known = _known.get(mux)
     if known is None:
-        [reply] = await mux.execute([command(*probe(project), key_at=3)])
+        [reply] = await mux.execute([command(*probe(project))])
         if isinstance(reply, Exception):
             raise reply
         known = _known[mux] = can_expire_fields(reply)

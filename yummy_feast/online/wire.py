@@ -24,9 +24,11 @@ class Command(NamedTuple):
     packed: bytes
 
 
-def command(*words: Any, key_at: int = 1) -> Command:
-    """A command, packed. Words are bytes, numbers, or text, which is sent as UTF-8; the one ``key_at`` is the key."""
-    key = words[key_at]
+def command(*words: Any) -> Command:
+    """A command that names its key first, or as EVAL does, packed. Words are bytes, numbers, or text, which is sent as
+    UTF-8.
+    """
+    key = words[3 if words[0] == "EVAL" else 1]
     return Command(key if isinstance(key, bytes) else str(key).encode(), pack(*words))
 
 

@@ -74,7 +74,7 @@ async def _next(trips: Iterator[Trip], rows: int) -> Trip | None:
 async def _send(mux: AnyMux, trip: Trip) -> Written:
     if not trip.commands:
         return trip.settled
-    commands = [command(*words, key_at=3) for words in trip.commands]
+    commands = [command(*words) for words in trip.commands]
     if trip.first is not None and isinstance(mux, Mux):
         return trip.outcome((await _all_well(mux, [command(*trip.first), *commands]))[1:])
     if trip.first is not None:

@@ -19,7 +19,7 @@ from yummy_feast.online import embedded
 from yummy_feast.online.address import RedisSettings
 from yummy_feast.online.loops import mux_for
 from yummy_feast.online.redis import ping, translated
-from yummy_feast.online.wire import command
+from yummy_feast.online.wire import Command, pack
 
 parse = RedisSettings.parse
 
@@ -27,7 +27,7 @@ parse = RedisSettings.parse
 async def ask(settings: RedisSettings, *words: str) -> Any:
     """One command; its error reply raised, in our words."""
     with translated(settings):
-        [reply] = await mux_for(settings).execute([command(*words, key_at=0)])
+        [reply] = await mux_for(settings).execute([Command(b"", pack(*words))])
         if isinstance(reply, Exception):
             raise reply
     return reply

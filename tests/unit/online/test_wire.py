@@ -15,7 +15,7 @@ def test_commands_are_packed_as_redis_py_packs_them() -> None:
     for words in (("GET", "ü"), ("EVAL", b"\xff\r\n", 1, b"k", "", b"", -7), ("PING",)):
         assert pack(*words) == b"".join(Connection().pack_command(*words))  # type: ignore[no-untyped-call]
     assert command("GET", "ü") == Command("ü".encode(), pack("GET", "ü"))
-    assert command("EVAL", b"script", 1, b"key", key_at=3).key == b"key"
+    assert command("EVAL", b"script", 1, b"key").key == b"key"
 
 
 @pytest.mark.parametrize(
