@@ -6,16 +6,19 @@ import random
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from feast.protos.feast.types.Value_pb2 import Value
 
 from yummy_feast.online.keys import KeyEncoder
 from yummy_feast.online.layouts.rows import ROWS
 from yummy_feast.online.redis import RedisSettings, connect
+from yummy_feast.online.retention import expires_fields
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Target, Written, write_batches
+from yummy_feast.online.writer import Target, Written, write_batches, write_protos
 from yummy_feast.values import BY_NAME
 
 ROOT = Path(__file__).parents[2]
@@ -37,20 +40,43 @@ def encoder(project: str) -> KeyEncoder:
     return KeyEncoder(project, [("id", INT64)])
 
 
-def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool = True) -> Written:
-    target = Target(ROWS, SchemaBook(client, project), VIEW, FEATURES, newer_wins=newer_wins)
-    arrow = [
-        pa.RecordBatch.from_pydict(
-            {
-                "id": pa.array([row[0] for row in rows], pa.int64()),
-                "event": pa.array([row[1] for row in rows], pa.timestamp("us")),
-                "created": pa.array([row[2] for row in rows], pa.timestamp("us")),
-                "n": pa.array([row[3] for row in rows], pa.int64()),
-            }
-        )
-        for rows in batches
-    ]
+def write(client: Any, project: str, batches: list[list[Row]], newer_wins: bool = True, retention: int = 0) -> Written:
+    """As materialization does: Arrow, many rows to a script."""
+    target = target_of(client, project, newer_wins, retention)
+    arrow = [arrow_of(rows) for rows in batches]
     return write_batches(client, target, encoder(project), arrow, "event", "created")
+
+
+def arrow_of(rows: list[Row]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            "id": pa.array([row[0] for row in rows], pa.int64()),
+            "event": pa.array([row[1] for row in rows], pa.timestamp("us")),
+            "created": pa.array([row[2] for row in rows], pa.timestamp("us")),
+            "n": pa.array([row[3] for row in rows], pa.int64()),
+        }
+    )
+
+
+def push(client: Any, project: str, rows: list[Row], retention: int = 0) -> Written:
+    """As `push` does: Feast's messages, a row to a call."""
+    target = target_of(client, project, True, retention)
+    total = Written()
+    for key, event, created, value in rows:
+        times = moment(event), None if created is None else moment(created)
+        names = encoder(project).encode_columns({"id": [key]})
+        total += write_protos(client, target, names, [({"n": Value(int64_val=value)}, *times)])
+    return total
+
+
+def target_of(client: Any, project: str, newer_wins: bool, retention: int) -> Target:
+    fields = bool(retention) and expires_fields(client, project)
+    book = SchemaBook(client, project)
+    return Target(ROWS, book, VIEW, FEATURES, retention=retention, newer_wins=newer_wins, field_expiry=fields)
+
+
+def moment(microseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
 def contested_rows(seed: int, rows: int, keys: int) -> list[Row]:
@@ -62,7 +88,10 @@ def contested_rows(seed: int, rows: int, keys: int) -> list[Row]:
 
 
 def start_rivals(address: str, seed: int, rows: int, keys: int, writers: int) -> list[subprocess.Popen[str]]:
-    """Processes that write the contested rows in rounds, each its own share of the rows of a round's keys."""
+    """Processes that write the contested rows in rounds, each its own share of the rows of a round's keys.
+
+    The even ones write them in bulk, the odd ones push them one by one.
+    """
     code = "import sys; from tests.property.rival_writers import main; main(*sys.argv[1:])"
     numbers = [str(number) for number in (seed, rows, keys, writers)]
     return [
@@ -78,6 +107,7 @@ def start_rivals(address: str, seed: int, rows: int, keys: int, writers: int) ->
 
 
 KEYS_PER_ROUND = 300
+RETENTION = 3600
 
 
 def main(address: str, *numbers: str) -> None:
@@ -90,4 +120,8 @@ def main(address: str, *numbers: str) -> None:
             client.incr(f"round {first}")
             while client.get(f"round {first}") != str(writers).encode():
                 time.sleep(0)
-            assert write(client, "prod", [share]).rows == len(share)
+            if number % 2:
+                written = push(client, "prod", share, RETENTION)
+            else:
+                written = write(client, "prod", [share], retention=RETENTION)
+            assert written.rows == len(share)
