@@ -262,11 +262,14 @@ def test_retention_is_refreshed_by_new_and_equal_rows_alone(online: OnlineKit) -
         assert (online.seconds_left(redis_key, stats) > 10) == refreshed
 
 
-def test_retention_is_longer_than_the_ttl(online: OnlineKit) -> None:
+@pytest.mark.parametrize(("settings", "seconds"), [({"retention": "1m"}, 2 * 86_400), ({"key_ttl_seconds": 60}, 60)])
+def test_retention_is_longer_than_the_ttl_but_for_feasts_own_key(
+    online: OnlineKit, settings: dict[str, Any], seconds: int
+) -> None:
     table = view("stats", {"trips": Int64, "label": String}, ttl=timedelta(days=1))
-    online.write(online.config(key_ttl_seconds=60), table, (driver(1), trips(1), NOW, None))
+    online.write(online.config(**settings), table, (driver(1), trips(1), NOW, None))
     [redis_key] = online.entity_keys()
-    assert 2 * 86_400 - 60 < online.seconds_left(redis_key, table) <= 2 * 86_400
+    assert seconds - 10 < online.seconds_left(redis_key, table) <= seconds
 
 
 # --------------------------------------------------------------------------------------------- views that change

@@ -30,6 +30,7 @@ _STORE_KEYS: Final = (
     "sentinel_master",
     "layout",
     "key_ttl_seconds",
+    "retention",
     "on_stale",
     "connect_timeout",
     "read_timeout",

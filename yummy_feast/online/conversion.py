@@ -21,7 +21,7 @@ from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder, field_name, schemas
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.layouts.base import Layout, Target
 from yummy_feast.online.redis import translated
-from yummy_feast.online.retention import expires_fields, retention
+from yummy_feast.online.retention import expires_fields
 from yummy_feast.online.retrieval import read_each
 from yummy_feast.online.trips import Written, stored_trips
 from yummy_feast.online.writer import send
@@ -282,7 +282,7 @@ def _registered(store: FeatureStore) -> dict[_JoinKeys, list[_View]]:
             columns = getattr(table, "entity_columns", [])
             join_keys = sorted((column.name, kind_of(column.dtype.to_value_type()).number) for column in columns)
             features = tuple((each.name, kind_of(each.dtype.to_value_type()).number) for each in table.features)
-            kept = retention(config.online_store.key_ttl_seconds, getattr(table, "ttl", None))
+            kept = config.online_store.kept_for(getattr(table, "ttl", None))
             view = _View(stored_as, features, kept, Copied(stored_as.decode()))
             groups.setdefault(tuple(join_keys) or _NO_JOIN_KEYS, []).append(view)
     return groups

@@ -28,7 +28,7 @@ from yummy_feast.online.loops import aclose, mux_for
 from yummy_feast.online.progress import ProgressBook
 from yummy_feast.online.protos import as_protos, features_of
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
-from yummy_feast.online.retention import expires_fields, expires_fields_async, retention
+from yummy_feast.online.retention import expires_fields, expires_fields_async
 from yummy_feast.online.retrieval import StoredRow, read_each, read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
@@ -223,7 +223,7 @@ class YummyOnlineStore(OnlineStore):
             book=self.schemas(config),
             view=_stored_as(config, table),
             features=features_of(table),
-            retention=retention(online.key_ttl_seconds, getattr(table, "ttl", None)),
+            retention=online.kept_for(getattr(table, "ttl", None)),
             newer_wins=not online.skip_dedup,
             field_expiry=field_expiry,
             one_key_scripts=online.redis_type == "redis_cluster",
