@@ -13,13 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.measure import peak_memory, report, resident_memory
 from benchmarks.offline_data import Shape, shape_of
-
-if TYPE_CHECKING:
-    pass
 
 Fetch = Callable[[], Any]
 
