@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from benchmarks import materialize, materialize_data, offline
+from benchmarks import guard, materialize, materialize_data, offline
 from benchmarks.measure import Usage
 from benchmarks.offline_answer import Verdict, answer, judge, prove
 from benchmarks.offline_data import Shape, prepare
@@ -116,3 +116,13 @@ def _copy_of_data(folder: Path) -> Path:
     for path in folder.glob("*.parquet"):
         (copy / path.name).hardlink_to(path)
     return copy
+
+
+def test_the_guard_is_measured_on_rows_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = guard.measure(count=300, repeats=1, retention=0)
+    assert set(rates) == set(guard.CASES)
+    assert all(rate > 0 for found in rates.values() for rate in found.values())
+    # Rows that never arrive get no figure.
+    monkeypatch.setattr(guard, "by_hset", lambda client, given: None)
+    with pytest.raises(SystemExit, match="does not read back equal"):
+        guard.measure(count=300, repeats=1, retention=60)

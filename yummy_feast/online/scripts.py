@@ -41,6 +41,7 @@ NEWER_WINS: Final = (
     + b"""
 -- Bytes 2 to 17 of a row (Lua counts from 1) are its event and created timestamps, big-endian and order-preserving.
 -- They are compared as numbers: Lua compares strings by the server's locale.
+local unpack = struct.unpack
 local written, equal = 0, 0
 for i, key in ipairs(KEYS) do
   local row = ARGV[i + 3]
@@ -48,13 +49,17 @@ for i, key in ipairs(KEYS) do
   local wins, same = true, false
   if old == row then
     wins, same = false, true
-  elseif old and #old >= 17 and old:sub(2, 17) ~= row:sub(2, 17) then
-    local a, b, c, d = struct.unpack('>I4I4I4I4', old, 2)
-    local e, f, g, h = struct.unpack('>I4I4I4I4', row, 2)
+  elseif old and #old >= 17 then
+    local a, b = unpack('>I4I4', old, 2)
+    local e, f = unpack('>I4I4', row, 2)
     if a ~= e then wins = e > a
     elseif b ~= f then wins = f > b
-    elseif c ~= g then wins = g > c
-    else wins = h > d end
+    else
+      local c, d = unpack('>I4I4', old, 10)
+      local g, h = unpack('>I4I4', row, 10)
+      if c ~= g then wins = g > c
+      elseif d ~= h then wins = h > d end
+    end
   end
   if wins or same then
     local was_left = left(key)
