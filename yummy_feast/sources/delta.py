@@ -126,6 +126,11 @@ class DeltaSource(YummySource):
         uri, options = self._address(context)
         with _table_errors(uri):
             try:
+                if self.version is not None:
+                    # Asked for a version far beyond the last one, deltalake counts up to it.
+                    newest = deltalake.DeltaTable(uri, storage_options=options, without_files=True).version()
+                    if self.version > newest:
+                        raise SourceNotFoundError(f"{uri}: no version {self.version}", hint=f"the newest is {newest}")
                 table = deltalake.DeltaTable(uri, version=self.version, storage_options=options)
             except (deltalake.exceptions.TableNotFoundError, deltalake.exceptions.DeltaProtocolError):
                 raise

@@ -81,6 +81,8 @@ def test_versions_and_times(table: Path, context: SourceContext) -> None:
         assert [row["id"] for row in ours(context, timestamp=moment)] == [0, 1]
     with pytest.raises(SourceNotFoundError, match="no version as old as 1970-01-01T00:00:05"):
         source(timestamp="1970-01-01T00:00:05").scan(context)
+    with pytest.raises(SourceNotFoundError, match=r"no version 1099511627776 .the newest is"):
+        source(version=2**40).scan(context)
     with pytest.raises(SourceNotFoundError, match="no version 7"):
         source(version=7).scan(context)
 
