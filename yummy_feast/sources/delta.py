@@ -128,7 +128,7 @@ class DeltaSource(YummySource):
             try:
                 if self.version is not None:
                     # Asked for a version far beyond the last one, deltalake counts up to it.
-                    newest = deltalake.DeltaTable(uri, storage_options=options, without_files=True).version()
+                    newest = deltalake.DeltaTable(uri, storage_options=options).version()
                     if self.version > newest:
                         raise SourceNotFoundError(f"{uri}: no version {self.version}", hint=f"the newest is {newest}")
                 table = deltalake.DeltaTable(uri, version=self.version, storage_options=options)
