@@ -1,4 +1,4 @@
-"""Both stores in memory, for tests of what is copied, noted and sent; a source changes, and a run ends, when told to."""
+"""Both stores in memory, for tests of what is copied, noted and sent; sources change and runs end when told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read for a view and what is written: the source's columns under Feast's names, in declared types, gathered."""
+"""What is read for a view and what is written: the source's columns under Feast's names, as declared, gathered."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_join_keys_are_those_of_all_entities() -> None:
 
 def test_a_view_without_a_source_is_named() -> None:
     bare = FeatureView(name="bare", entities=[DRIVER], schema=[Field(name="n", dtype=Int64)])
-    with pytest.raises(RetrievalError, match="^feature view 'bare' has no batch source"):
+    with pytest.raises(RetrievalError, match=r"^feature view 'bare' has no batch source"):
         ViewColumns.of(bare)
 
 
