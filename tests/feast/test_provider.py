@@ -31,6 +31,7 @@ from feast.value_type import ValueType
 from tests.feast.repo import FORMATS, at, feature_store
 from tests.online_server import address, client, server
 from yummy_feast import ParquetSource
+from yummy_feast.errors import ValueTypeError
 
 __all__ = ["address", "client", "server"]
 
@@ -289,7 +290,10 @@ def test_vectors_have_the_length_they_are_declared_with(store: FeatureStore, tmp
     store.materialize(NOON, NOON)
     assert read(store, "stats:vector", drivers=1) == [[[0.5, 1.5]]]
     pq.write_table(pq.read_table(tmp_path / "rows.parquet").slice(1), tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match="Vector length 1 does not match expected 2 for feature 'vector'"):
+    expected = (
+        r"^feature view 'stats' from rows\.parquet: Row 0: Vector length 1 does not match expected 2 for .*vector"
+    )
+    with pytest.raises(ValueTypeError, match=expected):
         store.materialize(NOON - 9 * HOUR, NOON)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from yummy_feast.errors import RetrievalError
+from yummy_feast.errors import RetrievalError, ValueTypeError
 from yummy_feast.offline.conform import conform
 from yummy_feast.offline.plan import source_names
 from yummy_feast.sources.adapt import as_yummy_source
@@ -65,7 +65,7 @@ class ViewColumns:
     def batches(self, rows: pa.Table, limit: int | None) -> Iterator[pa.RecordBatch]:
         """The source's rows under Feast's names, features in their declared types, at most ``limit`` rows at a time.
 
-        Raises ColumnTypeError for a column that does not fit.
+        Raises ColumnTypeError for a column that does not fit, ValueTypeError for a vector of another length.
         """
         from feast.types import ZonedTimestamp
 
@@ -89,7 +89,13 @@ class ViewColumns:
         if any(field.vector_index for field in self.view.features):
             from feast.utils import _validate_vector_field_lengths
 
-            _validate_vector_field_lengths(rows, self.view)
+            try:
+                _validate_vector_field_lengths(rows, self.view)
+            except ValueError as error:
+                # One of ours, so that the view fails alone.
+                raise ValueTypeError(
+                    str(error).rstrip("."), hint="mend the rows, or the feature's vector_length"
+                ) from error
 
 
 class Gathering:

@@ -11,8 +11,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from yummy_feast.online.store import YummyOnlineStore
 
 logger = logging.getLogger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _NOTE_EVERY = 1.0
 """Seconds between two notes of what was acknowledged."""
@@ -71,15 +74,18 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A task that was looked at: what its view reads, its digest, its windows."""
+    """A task that was looked at: what its view reads, its digest, its windows, the state of its source then (not asked
+    for where it makes no difference). done: hears of the end of each window, in microseconds since 1970.
+    """
 
     task: Task
     columns: ViewColumns
     stored_as: bytes
     digest: str
+    state: str
     windows: tuple[Window, ...]
     outcome: Outcome
-    done: Callable[[], object]
+    done: Callable[[int], object]
 
     @property
     def together(self) -> object:
@@ -90,23 +96,28 @@ class _Job:
         return type(source), str(source.payload()), source.date_partition_column, times, spans
 
 
-def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int], object]) -> list[Outcome]:
+def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], object]) -> list[Outcome]:
     """Copy the newest row per key of each task's window. One outcome per task, in their order; ``done`` hears the
-    position of a task as soon as all its rows are online.
+    position of a task and up to when its rows are online, as soon as they are: at the end of the task, and before it
+    where an earlier copy, to an earlier end, was finished first.
 
     A view whose rows cannot be read or stored fails alone: its error names view, source and column. Once Redis cannot
     be used, what is left is not tried. What was acknowledged stays, and running again mends the rest.
     """
     outcomes = [Outcome() for _ in tasks]
     groups: dict[object, list[_Job]] = {}
+    broken: OnlineStoreError | None = None
     for number, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True)):
+        if broken is not None:
+            outcome.error = broken
+            continue
         try:
-            job = _job(stores, task, outcome, partial(done, number))
+            job = _job(stores, task, outcome, partial(_tell, done, number, task))
         except YummyError as error:
             outcome.error = error
+            broken = error if isinstance(error, OnlineStoreError) else None
         else:
             groups.setdefault(job.together, []).append(job)
-    broken: OnlineStoreError | None = None
     for jobs in groups.values():
         broken = _fail(jobs, broken) if broken else _copy_together(stores, jobs)
     return outcomes
@@ -118,27 +129,31 @@ def _fail(jobs: Sequence[_Job], error: OnlineStoreError) -> OnlineStoreError:
     return error
 
 
-def _job(stores: Stores, task: Task, outcome: Outcome, done: Callable[[], object]) -> _Job:
+def _tell(done: Callable[[int, datetime], object], number: int, task: Task, end: int) -> None:
+    # The last end is the task's own, to the letter.
+    done(number, task.end if micros(task.end) == end else _EPOCH + timedelta(microseconds=end))
+
+
+def _job(stores: Stores, task: Task, outcome: Outcome, done: Callable[[int], object]) -> _Job:
     config, view = stores.config, task.view
     columns = ViewColumns.of(view)
     stored_as = stores.online.stored_as(config, view)
     with translated(stores.online.settings(config)):
         last, rows = stores.online.progress(config).last(stored_as)
     fingerprint = digest(columns, config.online_store.layout)
-    start, end = micros(task.start), micros(task.end)
-    newest = view.most_recent_end_time
+    state = stores.offline.state(config, columns.source) if last is not None and not last.done else ""
     chosen = windows(
-        start,
-        end or 0,
-        goes_on=newest is not None and micros(newest) == start,
+        micros(task.start),
+        micros(task.end) or 0,
+        newest=micros(view.most_recent_end_time),
         late=lateness(view, config.offline_store.lateness),
         last=last,
         rows=rows,
         view=fingerprint,
-        state=stores.offline.state(config, columns.source) if last is not None and not last.done else "",
+        state=state,
         now=time.time(),
     )
-    return _Job(task, columns, stored_as, fingerprint, tuple(chosen), outcome, done)
+    return _Job(task, columns, stored_as, fingerprint, state, tuple(chosen), outcome, done)
 
 
 def _copy_together(stores: Stores, jobs: Sequence[_Job]) -> OnlineStoreError | None:
@@ -149,31 +164,35 @@ def _copy_together(stores: Stores, jobs: Sequence[_Job]) -> OnlineStoreError | N
     try:
         for number in range(len(jobs[0].windows)):
             _copy_window(stores, jobs, number)
+            for job in jobs:
+                job.done(job.windows[number].end)
     except OnlineStoreError as error:
         return _fail(jobs, error)
     except YummyError as error:
         if len(jobs) > 1:
-            for job in jobs:
+            for number, job in enumerate(jobs):
+                # It begins again, and so does its count.
+                job.outcome.written = Written()
                 broken = _copy_together(stores, [job])
                 if broken is not None:
-                    return _fail(jobs, broken)
+                    return _fail(jobs[number:], broken)
             return None
         [job] = jobs
         job.outcome.error = _about(job, error)
+        # Feast raises the first error of a run alone.
+        logger.error("%s", job.outcome.error)  # noqa: TRY400 - its line is enough
         return None
     for job in jobs:
-        job.done()
         _report(job)
     return None
 
 
 def _about(job: _Job, error: YummyError) -> YummyError:
-    """The error of a value names its column; the reader also wants to know the view and the source."""
-    if not isinstance(error, ValueTypeError):
-        return error
-    named = ValueTypeError(
-        f"feature view '{job.task.view.name}' from {job.columns.source.location}: {error.message}", hint=error.hint
-    )
+    """Errors name the column, and those of sources their location; the reader also wants to know the view."""
+    about = f"feature view '{job.task.view.name}'"
+    if isinstance(error, ValueTypeError):
+        about += f" from {job.columns.source.location}"
+    named = type(error)(f"{about}: {error.message}", hint=error.hint)
     named.__cause__ = error
     return named
 
@@ -202,7 +221,7 @@ def _copy_window(stores: Stores, jobs: Sequence[_Job], number: int) -> None:
     reads = [_read([jobs[index] for index in indices], number) for indices in members]
     with stores.offline.newest(stores.config, reads) as found:
         # Whoever changed the source since it was looked at has moved the rows too.
-        whole = any(job.windows[number].skip for job in jobs) and found.state != _expected(stores, jobs)
+        whole = any(job.windows[number].skip and job.state != found.state for job in jobs)
         skips = [0 if whole else skip for _, skip in plans]
         left = [max(0, rows - skip) for rows, skip in zip(found.rows, skips, strict=True)]
         notes = _Notes(stores, jobs, number, found.state, _per_job(members, skips))
@@ -220,12 +239,6 @@ def _copy_window(stores: Stores, jobs: Sequence[_Job], number: int) -> None:
             tables = [(job.task.view, job.columns.time, job.columns.created) for job in jobs]
             stores.online.write_streams(stores.config, tables, batches, acknowledged)
             notes.finish()
-
-
-def _expected(stores: Stores, jobs: Sequence[_Job]) -> str:
-    with translated(stores.online.settings(stores.config)):
-        last, _ = stores.online.progress(stores.config).last(jobs[0].stored_as)
-    return last.state if last is not None else ""
 
 
 def _read(jobs: Sequence[_Job], number: int) -> ReadPlan:
@@ -276,12 +289,15 @@ class _Notes:
         self._jobs = jobs
         self._rows = dict(rows)
         self._noted = time.monotonic()
-        began = time.time()
+        self._run = token_hex(8)
         self._copies = [
-            Copy(job.digest, window.start, window.end, window.seen_start, window.seen, state, began)
-            for job in jobs
-            for window in [job.windows[number]]
+            self._copy(job.digest, job.windows[number], state, self._rows[at]) for at, job in enumerate(jobs)
         ]
+
+    def _copy(self, digest: str, window: Window, state: str, rows: int) -> Copy:
+        # As old as its oldest rows.
+        began = window.began if rows and window.began is not None else time.time()
+        return Copy(digest, window.start, window.end, window.seen_start, window.seen, state, began, self._run)
 
     def begin(self) -> None:
         with translated(self._settings):
@@ -293,7 +309,7 @@ class _Notes:
         if time.monotonic() - self._noted >= _NOTE_EVERY:
             self._noted = time.monotonic()
             with translated(self._settings):
-                self._book.advance({job.stored_as: self._rows[at] for at, job in enumerate(self._jobs)})
+                self._book.advance(self._run, {job.stored_as: self._rows[at] for at, job in enumerate(self._jobs)})
 
     def finish(self) -> None:
         with translated(self._settings):

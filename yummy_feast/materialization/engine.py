@@ -48,10 +48,10 @@ class YummyBatchEngine(LocalComputeEngine):
         """
         if isinstance(tasks, MaterializationTask):
             # Who hands over a single task notes its window too.
-            return self._run(registry, [tasks], lambda _: None, options)
+            return self._run(registry, [tasks], lambda *_: None, options)
 
-        def done(task: MaterializationTask) -> None:
-            registry.apply_materialization(task.feature_view, task.project, task.start_time, task.end_time)
+        def done(task: MaterializationTask, end: datetime) -> None:
+            registry.apply_materialization(task.feature_view, task.project, task.start_time, end)
 
         return self._run(registry, tasks, done, options)
 
@@ -59,18 +59,24 @@ class YummyBatchEngine(LocalComputeEngine):
         self,
         registry: BaseRegistry,
         tasks: Sequence[MaterializationTask],
-        done: Callable[[MaterializationTask], None],
+        done: Callable[[MaterializationTask, datetime], None],
         options: dict[str, Any],
     ) -> list[MaterializationJob]:
         ours = [task for task in tasks if is_plain(task.feature_view) and task.feature_view.online]
         # YummyProvider makes this engine for these two stores alone.
         offline, online = cast("YummyOfflineStore", self.offline_store), cast("YummyOnlineStore", self.online_store)
         stores = Stores(self.repo_config, offline, online, _bar_of(tasks))
-        outcomes = copy(
-            stores,
-            [Task(one.feature_view, one.start_time, one.end_time) for one in map(_widened, ours)],
-            lambda number: done(ours[number]),
-        )
+        widened = [Task(one.feature_view, one.start_time, one.end_time) for one in map(_widened, ours)]
+
+        def copied(number: int, end: datetime) -> None:
+            task = ours[number]
+            if end == widened[number].end:
+                # Noted is the window that was asked for, also where event timestamps do not count.
+                done(task, task.end_time)
+            elif not task.disable_event_timestamp:
+                done(task, end)
+
+        outcomes = copy(stores, widened, copied)
         results = {id(task): outcome.error for task, outcome in zip(ours, outcomes, strict=True)}
         jobs: list[MaterializationJob] = []
         for task in tasks:
@@ -84,7 +90,7 @@ class YummyBatchEngine(LocalComputeEngine):
             else:
                 jobs += super().materialize(registry, _widened(task), **options)
             if jobs[-1].status() == MaterializationJobStatus.SUCCEEDED:
-                done(task)
+                done(task, task.end_time)
         return jobs
 
 

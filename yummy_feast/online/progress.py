@@ -2,7 +2,8 @@
 
 Only there does it stay true: a server that was emptied has forgotten both. One hash per project,
 ``keys.progress_key(project)``, with two fields per feature view: what is or was copied, as JSON, and how many of its
-rows Redis has acknowledged.
+rows Redis has acknowledged, behind the name of the run that counted them: of two runs at a time, one must not go on
+from the count of the other.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Copy(msgspec.Struct, frozen=True):
 
     view: digest of what decides the rows (columns, types, source, layout). start, end: of the window; seen_start: from
     where on the parts of ``seen`` counted (all microseconds since 1970, None = open). seen, state: what of the source
-    was known from an earlier copy, and what this one reads (see ``Scan.state``). began: seconds since 1970. done:
-    whether all of it is online.
+    was known from an earlier copy, and what this one reads (see ``Scan.state``). began: when the first row was written,
+    seconds since 1970. run: who copies, of letters and digits. done: whether all of it is online.
     """
 
     view: str
@@ -34,6 +35,7 @@ class Copy(msgspec.Struct, frozen=True):
     seen: str
     state: str
     began: float
+    run: str = ""
     done: bool = False
 
 
@@ -52,18 +54,21 @@ class ProgressBook:
             return None, 0
         rows = self._client.hget(self._key, _rows_of(view))
         try:
-            return msgspec.json.decode(found, type=Copy), int(rows or 0)
+            copy = msgspec.json.decode(found, type=Copy)
         except (msgspec.DecodeError, ValueError):
             # Of another release, or damaged: then nothing is known, and everything is copied.
             return None, 0
+        run, _, count = (rows or b"").partition(b" ")
+        return copy, int(count) if run == copy.run.encode() and count.isdigit() else 0
 
     def begin(self, view: bytes, copy: Copy, rows: int) -> None:
         """A copy starts, or goes on after ``rows``."""
-        self._client.hset(self._key, mapping={view: msgspec.json.encode(copy), _rows_of(view): rows})
+        fields = {view: msgspec.json.encode(copy), _rows_of(view): _counted(copy.run, rows)}
+        self._client.hset(self._key, mapping=fields)
 
-    def advance(self, rows: dict[bytes, int]) -> None:
-        """Redis has acknowledged so many rows of each view."""
-        self._client.hset(self._key, mapping={_rows_of(view): count for view, count in rows.items()})
+    def advance(self, run: str, rows: dict[bytes, int]) -> None:
+        """Redis has acknowledged so many rows of each view to ``run``."""
+        self._client.hset(self._key, mapping={_rows_of(view): _counted(run, count) for view, count in rows.items()})
 
     def finish(self, view: bytes, copy: Copy) -> None:
         """All rows of ``copy`` are online."""
@@ -74,6 +79,10 @@ class ProgressBook:
         fields = [name for view in views for name in (view, _rows_of(view))]
         if fields:
             self._client.hdel(self._key, *fields)
+
+
+def _counted(run: str, rows: int) -> str:
+    return f"{run} {rows}"
 
 
 def _rows_of(view: bytes) -> bytes:

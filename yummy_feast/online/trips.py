@@ -194,8 +194,10 @@ def _trips(target: Target, keys: Sequence[bytes | None], columns: Sequence[Colum
         start, size = stop, 0
         # Neither so many nor so large that others wait.
         if len(groups) == _SCRIPTS_PER_TRIP or trip_size >= _BYTES_PER_TRIP or stop == len(pairs):
-            yield _trip(target, packed, pairs[groups[0][0] : stop], groups, settled)
-            groups, trip_size, settled = [], 0, Written()
+            # With the last trip: whoever counts acknowledged rows may go on after so many of them.
+            last = settled if stop == len(pairs) else Written()
+            yield _trip(target, packed, pairs[groups[0][0] : stop], groups, last)
+            groups, trip_size = [], 0
     if not pairs:
         yield Trip([], 0, None, settled)
 

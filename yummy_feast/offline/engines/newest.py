@@ -89,6 +89,8 @@ class EmbeddedNewest(Newest):
                     run(f"CREATE TABLE keyed AS FROM {STREAM}")
                 for number, read in enumerate(self._reads):
                     run(_picking(table, number, [f"k{names.index(key)}" for key in read.join_keys], read.created))
+            if len(self._reads) > 1:
+                run("DROP TABLE keyed")
             # All that is left to do is reading them in order: what the threads keep for themselves goes back.
             run("SET threads = 1")
             pa.default_memory_pool().release_unused()
