@@ -1,13 +1,22 @@
-"""Every suite for engines runs over every engine, over rows in memory and in Parquet."""
+"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for online stores over every
+layout, on one server and in a cluster, called and awaited.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.engine_kit import Kit
+from tests.contract.online_kit import OnlineKit
+from tests.online_server import address, cluster, cluster_of_session, server
 from yummy_feast.offline.engines.table import ENGINES
+from yummy_feast.online.layouts import LAYOUTS
+from yummy_feast.online.redis import RedisSettings, connect
+
+__all__ = ["address", "cluster", "cluster_of_session", "server"]
 
 
 @pytest.fixture(
@@ -16,3 +25,23 @@ from yummy_feast.offline.engines.table import ENGINES
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     engine, stored = request.param
     return Kit(engine, stored, tmp_path)
+
+
+@pytest.fixture(
+    params=[
+        (layout, place, calls)
+        for layout in sorted(LAYOUTS)
+        for place in ("redis", "redis_cluster")
+        for calls in ("sync", "async")
+    ],
+    ids="-".join,
+)
+def online(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineKit]:
+    layout, place, calls = request.param
+    name = "address" if place == "redis" else "cluster"
+    found = request.getfixturevalue(name)
+    where = found if place == "redis" else found.address
+    with connect(RedisSettings.parse(where, redis_type=place)) as client:
+        made = OnlineKit(layout, place, calls, where, client, tmp_path)
+        yield made
+        made.close()

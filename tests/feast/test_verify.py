@@ -96,8 +96,9 @@ def test_what_was_materialized_agrees(materialized: FeatureStore) -> None:
     assert (report.equal, report.skewed, report.share) == (DRIVERS, 0, 0.0)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_type_agrees(store: FeatureStore, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "layout"), [*((kind, "rows") for kind in FORMATS), ("parquet", "feast")])
+def test_every_type_agrees(tmp_path: Path, address: str, kind: str, layout: str) -> None:
+    store = feature_store(tmp_path, online=at(address, layout=layout))
     names = of_format(kind)
     options = {"schema": CSV_TYPES} if kind == "csv" else {}
     source = FORMATS[kind](tmp_path, "rows", typed_table(*names), timestamp_field="known_at", **options)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,27 @@ def test_the_command_for_programs(
         "missing": 1, "stale": 0, "value": 0, "type": 0, "uncovered": 0, "ahead": 0, "expired": 0,
         "skewed": 1, "share": 0.05, "features": {},
     }  # fmt: skip
+
+
+def test_the_configuration_may_be_a_url(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The current folder is the repository then."""
+    served = repo / "served"
+    served.mkdir()
+    (repo / "feature_store.yaml").rename(served / "feature_store.yaml")
+    handler = partial(QuietHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            assert main(["verify", "-f", f"http://127.0.0.1:{web.server_port}/feature_store.yaml"]) == 0
+        finally:
+            web.shutdown()
+            thread.join()
+    assert "stats" in capsys.readouterr().out
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...  # type: ignore[override]
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,7 @@ def test_only_what_exists_is_listed() -> None:
         ("store", "start"),
         ("store", "stop"),
         ("store", "status"),
+        ("store", "convert"),
         ("verify",),
     ]
 

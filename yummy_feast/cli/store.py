@@ -17,6 +17,7 @@ from yummy_feast.cli.options import debug_option, filename_option, json_option
 from yummy_feast.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from yummy_feast.online.conversion import Conversion
     from yummy_feast.online.embedded import ServerStatus
 
 # What feature_store.yaml calls our online store, and the keys of its block. Feast would tell too, but takes four
@@ -29,6 +30,7 @@ _STORE_KEYS: Final = (
     "sentinel_master",
     "layout",
     "key_ttl_seconds",
+    "retention",
     "on_stale",
     "connect_timeout",
     "read_timeout",
@@ -106,6 +108,53 @@ def status(filename: str, json: bool) -> None:
     from yummy_feast.online import embedded
 
     _show(embedded.status(_embedded_repo(filename, "show")), json)
+
+
+@group.command()
+@filename_option
+@click.option("--to", type=click.Choice(["rows", "feast"]), required=True, help="The layout to copy the rows into.")
+@click.option("--from", "source", type=click.Choice(["rows", "feast"]), help="The layout they are in: the other one.")
+@click.option("--remove-source", is_flag=True, help="Afterwards remove the rows from the layout they were in.")
+@json_option
+@debug_option
+def convert(filename: str, to: str, source: str | None, remove_source: bool, json: bool) -> int:
+    """Copy a project's rows into another layout, while it is being served.
+
+    Run it, set `layout` in feature_store.yaml, restart what reads and writes, and run it again to catch up. What is
+    newer in the layout it copies into stays. Exit code 1 when a row could not be read.
+
+    \b
+    Example:
+      yummy store convert --to feast
+      yummy store convert --to feast --remove-source
+    """
+    from yummy_feast.cli.bars import Bars
+    from yummy_feast.cli.repository import feast_errors_in_a_line, open_feature_store
+    from yummy_feast.online.conversion import convert as copy
+
+    if source == to:
+        raise click.UsageError(f"--from and --to are both {to}")
+    store = open_feature_store(filename)
+    with feast_errors_in_a_line(), Bars() as bars:
+        found = copy(store, to, remove_source=remove_source, progress=lambda _, rows: bars.update("rows", rows))
+    if json:
+        click.echo(dumps(asdict(found)))
+    else:
+        _show_conversion(found)
+    return 1 if found.unreadable else 0
+
+
+def _show_conversion(found: Conversion) -> None:
+    for view in found.views:
+        counts = f"{view.copied:,} rows copied, {view.already:,} already there, {view.older:,} older"
+        click.echo(f"{view.view}: {counts}, {view.unreadable:,} unreadable")
+        for example in view.examples:
+            click.echo(f"  unreadable: {example}")
+    click.echo(f"{found.keys:,} entity keys of layout {found.source} looked at, {found.removed:,} removed")
+    if found.foreign:
+        click.echo(f"{found.foreign:,} of them left alone: no feature view has their join keys")
+    if found.unreadable:
+        click.echo("what is unreadable was not copied, and nothing was removed: materialize those views again")
 
 
 def _embedded_repo(filename: str, verb: str) -> Path:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
 from json import dumps
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from yummy_feast.cli.bars import Bars
 from yummy_feast.cli.options import debug_option, filename_option, json_option
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from yummy_feast.verification import Verification, ViewReport
 
 _HINTS: Final = {
@@ -76,8 +73,15 @@ def command(
     from yummy_feast.verification import verify
 
     store = open_feature_store(filename)
-    with feast_errors_in_a_line(), _Bars() as bars:
-        found = verify(store, views=views or None, sample=sample, seed=seed, relative=relative, progress=bars.update)
+    with feast_errors_in_a_line(), Bars() as bars:
+        found = verify(
+            store,
+            views=views or None,
+            sample=sample,
+            seed=seed,
+            relative=relative,
+            progress=lambda view, stage, count: bars.update(f"{view}: {stage}", count),
+        )
     over = found.over(tolerance)
     if json:
         settings = {"sample": sample, "seed": seed, "tolerance": tolerance}
@@ -129,34 +133,3 @@ def _show_details(view: ViewReport) -> None:
     for cause in view.counts:
         if cause.value in _HINTS:
             click.echo(f"  to mend {cause.value}: {_HINTS[cause.value]}")
-
-
-class _Bars:
-    """One progress bar on stderr at a time, where a person looks at it."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._title = ""
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def update(self, view: str, stage: str, count: int) -> None:
-        """Rows or entities that were dealt with."""
-        from tqdm import tqdm
-
-        title = f"{view}: {stage}"
-        if title != self._title:
-            self._stack.close()
-            # disable=None: nothing where stderr is no terminal.
-            self._bar = self._stack.enter_context(
-                tqdm(desc=title, unit=" rows", unit_scale=True, disable=None, leave=False, file=sys.stderr, ncols=100)
-            )
-            self._title = title
-        self._bar.update(count)

@@ -31,7 +31,7 @@ def remove_views(
     """
     return sum(
         sum(execute(client, [layout.removal(key, views) for key in keys]))
-        for keys in _pages(client, layout, project, join_keys)
+        for keys in pages(client, layout, project, join_keys)
     )
 
 
@@ -41,7 +41,7 @@ def remove_project(client: Client, layout: Layout, project: str, join_keys: Join
     Returns the number of entity keys removed. What redis-py raises passes through.
     """
     removed = sum(
-        sum(execute(client, [("UNLINK", key) for key in keys])) for keys in _pages(client, layout, project, join_keys)
+        sum(execute(client, [("UNLINK", key) for key in keys])) for keys in pages(client, layout, project, join_keys)
     )
     client.unlink(progress_key(project))
     if layout.keeps_schemas:
@@ -49,7 +49,8 @@ def remove_project(client: Client, layout: Layout, project: str, join_keys: Join
     return removed
 
 
-def _pages(client: Any, layout: Layout, project: str, join_keys: JoinKeys) -> Iterator[Sequence[bytes]]:
+def pages(client: Any, layout: Layout, project: str, join_keys: JoinKeys) -> Iterator[Sequence[bytes]]:
+    """The entity keys of ``project``, page by page. One may come twice, and one that is made meanwhile not at all."""
     found = client.scan_iter(match=layout.pattern(project), count=_PAGE)
     keys = (key for key in found if layout.owns(project, key, join_keys))
     while page := list(islice(keys, _PAGE)):

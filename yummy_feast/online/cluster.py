@@ -10,36 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import hiredis
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 
 from yummy_feast.online.redis import HOPELESS, backoff
 from yummy_feast.online.redis_errors import ENDLESS_MOVES
+from yummy_feast.online.wire import Command, pack
 
 _MOST_MOVES: Final = 8
-_ASKING: Final[bytes] = hiredis.pack_command(("ASKING",))
+_ASKING: Final = pack("ASKING")
 _LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 # What time may mend.
 _UNSETTLED: Final = (exceptions.TryAgainError, exceptions.ClusterDownError)
 
 
-class Addressed(NamedTuple):
-    """A command in the wire protocol, and the key that says which node it goes to."""
-
-    key: bytes
-    wire: bytes
-
-
-def address(command: Sequence[Any]) -> Addressed:
-    """A command that names its key first, or as EVAL does."""
-    return Addressed(command[3 if command[0] == "EVAL" else 1], hiredis.pack_command(tuple(command)))
-
-
-def execute_all(client: RedisCluster, commands: Sequence[Addressed]) -> list[Any]:
+def execute_all(client: RedisCluster, commands: Sequence[Command]) -> list[Any]:
     """One reply per command, in order.
 
     A command may be sent again whose reply was lost: each must do the same the second time.
@@ -77,7 +65,7 @@ def execute_all(client: RedisCluster, commands: Sequence[Addressed]) -> list[Any
 class _Errand:
     """Commands under way: what was answered, what is left, and who is to be asked instead of a slot's owner."""
 
-    def __init__(self, client: RedisCluster, commands: Sequence[Addressed]) -> None:
+    def __init__(self, client: RedisCluster, commands: Sequence[Command]) -> None:
         self.replies: list[Any] = [None] * len(commands)
         self.left = list(range(len(commands)))
         self._client = client
@@ -115,7 +103,7 @@ class _Errand:
         return routes
 
     def _wire(self, index: int) -> bytes:
-        wire = self._commands[index].wire
+        wire = self._commands[index].packed
         return _ASKING + wire if index in self._asking else wire
 
     def _attempt(self, share: _Share, act: Callable[[_Share], None]) -> None:

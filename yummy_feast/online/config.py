@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,8 @@ from pydantic import Field
 
 from yummy_feast.errors import ConfigError, nearest
 from yummy_feast.online.address import RedisSettings
-from yummy_feast.settings import interpolate_all, reading_feature_store_yaml
+from yummy_feast.online.retention import retention
+from yummy_feast.settings import interpolate_all, parse_duration, reading_feature_store_yaml
 
 _LAYOUTS = ("rows", "feast")
 _ON_STALE = ("serve", "hide")
@@ -41,6 +43,10 @@ class YummyOnlineStoreConfig(FeastConfigBaseModel):
     layout: Literal["rows", "feast"] = "rows"
     """How rows lie in Redis: packed, or as Feast's own Redis store has them."""
 
+    retention: str | float | None = None
+    """How long rows are kept after their last write, at least; never less than twice their view's ttl. None = for ever.
+    """
+
     key_ttl_seconds: int | None = Field(default=None, ge=0, lt=_MAX_TTL)
     """Seconds that an entity's hash lives after its last write; None or 0 = for ever."""
 
@@ -66,6 +72,14 @@ class YummyOnlineStoreConfig(FeastConfigBaseModel):
         with reading_feature_store_yaml("online_store"):
             super().__init__(**_checked(values, frozenset(type(self).model_fields)))
             self.redis_settings(None)
+            if self.retention is not None and self.key_ttl_seconds:
+                raise ConfigError("online_store.retention and key_ttl_seconds are both set", hint="leave one of them")
+            self.kept_for(None)
+
+    def kept_for(self, ttl: timedelta | None) -> int:
+        """Seconds that rows of a view with this ttl are kept after their last write; 0 for ever."""
+        at_least = None if self.retention is None else parse_duration(self.retention, "online_store.retention")
+        return retention(self.key_ttl_seconds, at_least, ttl)
 
     def redis_settings(self, repo_path: Path | None) -> RedisSettings:
         """The connection keys, checked: ConfigError if wrong. An embedded server keeps its data under ``repo_path``."""

@@ -15,10 +15,14 @@ from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, Redis, exceptions
 
-from yummy_feast.online.cluster import Addressed, execute_all
+from yummy_feast.online.cluster import execute_all
+from yummy_feast.online.mux import Mux
+from yummy_feast.online.wire import Command
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster
+
+    from yummy_feast.online.loops import AnyMux
 
 Reply = list[bytes | None]
 """One value per field; None where the hash has no such field."""
@@ -51,7 +55,26 @@ def read_hashes(client: Redis | RedisCluster, reads: Sequence[tuple[HashRead, Se
     if isinstance(client, Redis):
         replies = _exchange(client, reads, count)
     else:
-        replies = execute_all(client, [Addressed(key, read.pack((key,))) for read, keys in reads for key in keys])
+        replies = execute_all(client, [Command(key, read.pack((key,))) for read, keys in reads for key in keys])
+    return _by_read(reads, replies)
+
+
+async def read_hashes_async(mux: AnyMux, reads: Sequence[tuple[HashRead, Sequence[bytes]]]) -> list[list[Reply]]:
+    """The same from an event loop, over its own connection. Raises what ``mux`` raises, and error replies."""
+    count = sum(len(keys) for _, keys in reads)
+    if not count:
+        return [[] for _ in reads]
+    if isinstance(mux, Mux):
+        replies = await mux.exchange(b"".join([read.pack(keys) for read, keys in reads]), count)
+    else:
+        replies = await mux.execute([Command(key, read.pack((key,))) for read, keys in reads for key in keys])
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return _by_read(reads, replies)
+
+
+def _by_read(reads: Sequence[tuple[HashRead, Sequence[bytes]]], replies: list[Reply]) -> list[list[Reply]]:
     if len(reads) == 1:
         return [replies]
     found, start = [], 0

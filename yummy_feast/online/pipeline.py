@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from yummy_feast.online.cluster import address, execute_all
+from yummy_feast.online import wire
+from yummy_feast.online.cluster import execute_all
 from yummy_feast.online.layouts.base import Command
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def execute(client: Client, commands: Sequence[Command]) -> list[Any]:
     reply, and what redis-py raises once its retries are used up.
     """
     if not isinstance(client, Redis):
-        return execute_all(client, [address(command) for command in commands])
+        return execute_all(client, [wire.command(*words) for words in commands])
     pipeline: Any = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.5
 # An idle connection may have been dropped by something on the way: PING it first after so many seconds.
-_HEALTH_CHECK_INTERVAL: Final = 30
+HEALTH_CHECK_INTERVAL: Final = 30
 
 # Connections belong to a process: a fork finds no client under its own id and makes one.
 _clients: dict[tuple[int, RedisSettings], Client] = {}
@@ -92,7 +92,7 @@ def _common(settings: RedisSettings) -> dict[str, Any]:
         "password": settings.password,
         "socket_timeout": settings.read_timeout,
         "socket_connect_timeout": settings.connect_timeout,
-        "health_check_interval": _HEALTH_CHECK_INTERVAL,
+        "health_check_interval": HEALTH_CHECK_INTERVAL,
         "retry": _retry(settings),
         "decode_responses": False,
         "protocol": 2,
@@ -123,8 +123,8 @@ def _connect_cluster(settings: RedisSettings) -> RedisCluster:
     )
 
 
-def _connect_sentinel(settings: RedisSettings) -> Redis:
-    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+def _sentinels(settings: RedisSettings) -> Sentinel:
+    return Sentinel(  # type: ignore[no-untyped-call]
         [(node.host, node.port) for node in settings.nodes],
         sentinel_kwargs={
             "socket_timeout": settings.read_timeout,
@@ -135,6 +135,21 @@ def _connect_sentinel(settings: RedisSettings) -> Redis:
             **dict(settings.sentinel_options),
         },
     )
+
+
+def find_master(settings: RedisSettings) -> tuple[str, int]:
+    """Host and port of the master that the sentinels know. Raises redis-py's MasterNotFoundError."""
+    sentinels = _sentinels(settings)
+    try:
+        host, port = sentinels.discover_master(settings.sentinel_master)  # type: ignore[no-untyped-call]
+    finally:
+        for sentinel in sentinels.sentinels:
+            sentinel.close()
+    return host, port
+
+
+def _connect_sentinel(settings: RedisSettings) -> Redis:
+    sentinels = _sentinels(settings)
     tcp = _tcp(settings) if settings.ssl else {"socket_keepalive": _tcp(settings)["socket_keepalive"]}
     options = {**_common(settings), **tcp, "ssl": settings.ssl}
     master: Redis = sentinels.master_for(settings.sentinel_master, **options)  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ _REPLIES: Final = {
     "WRONGPASS": ("does not accept the user name or password", f"check username and password in {WHERE}"),
     "NOPERM": ("forbids this", "ACL SETUSER name +@read +@hash +@keyspace +@connection +eval +cluster ~PROJECT*"),
     "MISCONF": ("takes no writes: it cannot save its data", "look at its disk space and log"),
-    "OOM": ("is out of memory", "raise its maxmemory, or set online_store.key_ttl_seconds so that old keys expire"),
+    "OOM": ("is out of memory", "raise its maxmemory, or set online_store.retention so that old keys expire"),
     "READONLY": ("is a replica and takes no writes", f"name the primary in {WHERE}, or use its sentinels or cluster"),
     "MOVED": ("is one node of a cluster", "set online_store.redis_type to redis_cluster"),
     "CLUSTERDOWN": ("is a cluster that does not serve all its slots", "look at CLUSTER INFO and CLUSTER NODES"),

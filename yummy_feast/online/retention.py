@@ -1,7 +1,7 @@
 """How long rows are kept in Redis, counted from their last write, so that memory is returned.
 
-A view's ttl says when a row is too old to be served; retention, when Redis may forget it. It is always the longer one:
-a stale row must still be there to be told apart from an absent one.
+A view's ttl says when a row is too old to be served; retention, when Redis may forget it. It is the longer one, unless
+``key_ttl_seconds`` says otherwise: a stale row must still be there to be told apart from an absent one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from yummy_feast.online.wire import command
+
 if TYPE_CHECKING:
+    from yummy_feast.online.loops import AnyMux
     from yummy_feast.online.redis import Client
 
 _FOR_EVER: Final = 0
@@ -19,14 +22,17 @@ _FOR_EVER: Final = 0
 _LONGEST: Final = 2**31
 
 
-def retention(key_ttl_seconds: int | None, ttl: timedelta | None) -> int:
+def retention(key_ttl_seconds: int | None, at_least: float | None, ttl: timedelta | None) -> int:
     """Seconds that a view's rows are kept after their last write; 0 for ever.
 
-    For ever without ``key_ttl_seconds``; else as long as that says, and at least twice the view's ttl.
+    ``key_ttl_seconds`` is Feast's word and means exactly that. ``at_least`` (seconds) is ours: so long, and never less
+    than twice the view's ttl. Without either, for ever.
     """
-    if not key_ttl_seconds:
+    if key_ttl_seconds:
+        return key_ttl_seconds
+    if at_least is None:
         return _FOR_EVER
-    seconds = max(key_ttl_seconds, math.ceil(2 * (ttl or timedelta(0)).total_seconds()))
+    seconds = math.ceil(max(at_least, 2 * (ttl or timedelta(0)).total_seconds()))
     return seconds if seconds <= _LONGEST else _FOR_EVER
 
 
@@ -60,4 +66,15 @@ def expires_fields(client: Client, project: str) -> bool:
     if known is None:
         reply: Any = client.execute_command(*probe(project))  # type: ignore[no-untyped-call]
         known = _known[client] = can_expire_fields(reply)
+    return known
+
+
+async def expires_fields_async(mux: AnyMux, project: str) -> bool:
+    """The same from an event loop, asked once per connection of a loop."""
+    known = _known.get(mux)
+    if known is None:
+        [reply] = await mux.execute([command(*probe(project))])
+        if isinstance(reply, Exception):
+            raise reply
+        known = _known[mux] = can_expire_fields(reply)
     return known

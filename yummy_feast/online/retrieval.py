@@ -15,20 +15,27 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.answer import OnlineFeatures, Rows, Status, finish_all, finisher_of
-from yummy_feast.online.hmget import HashRead, Reply, read_hashes
+from yummy_feast.online.hmget import HashRead, Reply, read_hashes, read_hashes_async
 from yummy_feast.online.layouts.base import Found, Layout, Schemas, Wanted
 from yummy_feast.online.on_demand import compute
 from yummy_feast.online.plan import Binding, Group, OnlinePlan
 from yummy_feast.online.request import cast_keys, plain_values
+from yummy_feast.online.schemas import UnmetSchemaError
 
 if TYPE_CHECKING:
+    from yummy_feast.online.loops import AnyMux
     from yummy_feast.online.redis import Client
+    from yummy_feast.online.schemas import SchemaBook
+
+_T = TypeVar("_T")
+StoredRow = tuple[int, tuple[Any, ...]]
+"""A row's event timestamp (microseconds since 1970) and its stored values."""
 
 _FOREVER = -(1 << 63)
 _PRESENT, _NOT_FOUND, _TOO_OLD = Status.PRESENT.value, Status.NOT_FOUND.value, Status.OUTSIDE_MAX_AGE.value
@@ -119,6 +126,22 @@ def read(
     return answer(question, read_hashes(client, question.reads), schemas, time.time_ns() // 1000)
 
 
+async def read_async(
+    plan: OnlinePlan,
+    mux: AnyMux,
+    book: SchemaBook,
+    columns: Mapping[str, list[Any]],
+    length: int,
+    *,
+    strict: bool = False,
+) -> OnlineFeatures:
+    """The same over the running loop's connection: nothing blocks, and no thread is used."""
+    question = ask(plan, columns, length, strict=strict)
+    replies = await read_hashes_async(mux, question.reads)
+    now = time.time_ns() // 1000
+    return await _knowing_schemas(mux, book, lambda met: answer(question, replies, met, now))
+
+
 def read_rows(
     client: Client,
     layout: Layout,
@@ -126,15 +149,68 @@ def read_rows(
     stored_as: bytes,
     wanted: Wanted,
     keys: Sequence[bytes | None],
-) -> list[tuple[int, tuple[Any, ...]] | None]:
-    """One view's rows by Redis key, whatever their age: event timestamp (microseconds since 1970) and stored values.
+) -> list[StoredRow | None]:
+    """One view's rows by Redis key, whatever their age; None where there is no row.
 
-    None where there is no row. ``wanted``: (feature, Feast type number). Raises as ``read``.
+    ``wanted``: (feature, Feast type number). Raises as ``read``.
     """
     fields = layout.fields(stored_as, [name for name, _ in wanted])
     known = [key for key in keys if key is not None]
     [replies] = read_hashes(client, [(HashRead(fields), known)])
     return rows_of(layout, schemas, stored_as, wanted, keys, replies)
+
+
+def read_each(
+    client: Client,
+    layout: Layout,
+    schemas: Schemas,
+    stored_as: bytes,
+    wanted: Wanted,
+    keys: Sequence[bytes | None],
+) -> list[tuple[int, tuple[Any, ...]] | RowDecodeError | None]:
+    """``read_rows`` for those who go on when rows are damaged: the error stands in the place of the row."""
+    fields = layout.fields(stored_as, [name for name, _ in wanted])
+    known = [key for key in keys if key is not None]
+    [replies] = read_hashes(client, [(HashRead(fields), known)])
+
+    def apart(start: int, stop: int) -> list[tuple[int, tuple[Any, ...]] | RowDecodeError | None]:
+        try:
+            return list(rows_of(layout, schemas, stored_as, wanted, known[start:stop], replies[start:stop]))
+        except RowDecodeError as error:
+            if stop - start == 1:
+                return [error]
+        middle = (start + stop) // 2
+        return apart(start, middle) + apart(middle, stop)
+
+    found = iter(apart(0, len(known)))
+    return [None if key is None else next(found) for key in keys]
+
+
+async def read_rows_async(
+    mux: AnyMux,
+    layout: Layout,
+    book: SchemaBook,
+    stored_as: bytes,
+    wanted: Wanted,
+    keys: Sequence[bytes | None],
+) -> list[StoredRow | None]:
+    """The same over the running loop's connection."""
+    fields = layout.fields(stored_as, [name for name, _ in wanted])
+    known = [key for key in keys if key is not None]
+    [replies] = await read_hashes_async(mux, [(HashRead(fields), known)])
+    return await _knowing_schemas(mux, book, lambda met: rows_of(layout, met, stored_as, wanted, keys, replies))
+
+
+async def _knowing_schemas(mux: AnyMux, book: SchemaBook, decode: Callable[[Schemas], _T]) -> _T:
+    """What ``decode`` makes of its rows once every schema among them is known."""
+    while True:
+        try:
+            return decode(book.met)
+        except UnmetSchemaError as unmet:
+            [reply] = await mux.execute([book.question(unmet.view, unmet.fingerprint)])
+            if isinstance(reply, Exception):
+                raise reply from None
+            book.learn_one(unmet.view, unmet.fingerprint, reply)
 
 
 def rows_of(
@@ -144,7 +220,7 @@ def rows_of(
     wanted: Wanted,
     keys: Sequence[bytes | None],
     replies: Sequence[Reply],
-) -> list[tuple[int, tuple[Any, ...]] | None]:
+) -> list[StoredRow | None]:
     """What ``read_rows`` answers, out of the replies to the fields ``layout.fields`` names for those keys not None."""
     reader = layout.reader(stored_as, wanted, range(len(layout.fields(stored_as, [name for name, _ in wanted]))))
     try:
@@ -152,7 +228,7 @@ def rows_of(
     except RowDecodeError as error:
         raise _named(stored_as.decode(), error) from error
     pairs = zip(event_times, found, strict=True)
-    rows: list[tuple[int, tuple[Any, ...]] | None] = []
+    rows: list[StoredRow | None] = []
     for key in keys:
         event, row = (0, None) if key is None else next(pairs)
         rows.append(None if row is None else (event, row))

@@ -7,26 +7,50 @@ teardown` elsewhere, a flushed server) then cannot make later rows unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from yummy_feast.errors import OnlineStoreError, RowDecodeError
 from yummy_feast.online.keys import schemas_key
 from yummy_feast.online.rows import RowSchema
+from yummy_feast.online.wire import Command, command
 
 if TYPE_CHECKING:
     from yummy_feast.online.redis import Client
 
 
+class UnmetSchemaError(Exception):
+    """A schema that this process has not met: ask for it, and decode again. No error of anybody's."""
+
+    def __init__(self, view: bytes, fingerprint: bytes) -> None:
+        super().__init__(view, fingerprint)
+        self.view = view
+        self.fingerprint = fingerprint
+
+
+class MetSchemas:
+    """What a SchemaBook knows by itself."""
+
+    def __init__(self, known: Mapping[tuple[bytes, bytes], RowSchema]) -> None:
+        self._known = known
+
+    def get(self, view: bytes, fingerprint: bytes) -> RowSchema:
+        """The schema of a row of ``view``. UnmetSchemaError when it is not here."""
+        schema = self._known.get((view, fingerprint))
+        if schema is None:
+            raise UnmetSchemaError(view, fingerprint)
+        return schema
+
+
 class SchemaBook:
     """The schemas of one project's rows, cached in this process. Threads may share one. ``key`` is their hash in Redis.
 
-    What redis-py raises passes through: the caller knows the address.
+    ``client``: a client, or what gives one, asked when Redis is first needed. What redis-py raises passes through: the
+    caller knows the address.
     """
 
-    def __init__(self, client: Client, project: str) -> None:
-        # redis-py declares keys as str; ours are bytes.
-        self._client: Any = client
+    def __init__(self, client: Client | Callable[[], Client], project: str) -> None:
+        self._connect = client if callable(client) else lambda: client
         self.key = schemas_key(project)
         # A fingerprint stands for one schema for ever, so what is here never goes stale.
         self._known: dict[tuple[bytes, bytes], RowSchema] = {}
@@ -39,16 +63,29 @@ class SchemaBook:
         """
         schema = self._known.get((view, fingerprint))
         if schema is None:
-            data = self._client.hget(self.key, _field(view, fingerprint))
-            if data is None:
-                raise RowDecodeError(
-                    f"feature view {view.decode()!r} has rows of an unknown schema {fingerprint.hex()}",
-                    hint="materialize the feature view again",
-                )
-            schema = self._remember(view, data)
-            if schema.fingerprint != fingerprint:
-                raise RowDecodeError(f"the schema {fingerprint.hex()} of feature view {view.decode()!r} is damaged")
+            schema = self.learn_one(view, fingerprint, self._client.hget(self.key, _field(view, fingerprint)))
         return schema
+
+    def question(self, view: bytes, fingerprint: bytes) -> Command:
+        """The command whose reply ``learn_one`` takes, for those who ask Redis in their own way."""
+        return command("HGET", self.key, _field(view, fingerprint))
+
+    def learn_one(self, view: bytes, fingerprint: bytes, data: bytes | None) -> RowSchema:
+        """The schema that Redis tells. RowDecodeError when it tells none, or another one."""
+        if data is None:
+            raise RowDecodeError(
+                f"feature view {view.decode()!r} has rows of an unknown schema {fingerprint.hex()}",
+                hint="materialize the feature view again",
+            )
+        schema = self._remember(view, data)
+        if schema.fingerprint != fingerprint:
+            raise RowDecodeError(f"the schema {fingerprint.hex()} of feature view {view.decode()!r} is damaged")
+        return schema
+
+    @property
+    def met(self) -> MetSchemas:
+        """The schemas that are here already: never asks Redis."""
+        return MetSchemas(self._known)
 
     def known(self, view: bytes) -> list[RowSchema]:
         """Every schema that rows of ``view`` have been written with, as of this process's first question."""
@@ -95,6 +132,11 @@ class SchemaBook:
         for view, fingerprint in list(self._known):
             if view in gone:
                 del self._known[view, fingerprint]
+
+    @property
+    def _client(self) -> Any:
+        # redis-py declares keys as str; ours are bytes.
+        return self._connect()
 
     def _remember(self, view: bytes, data: bytes) -> RowSchema:
         schema = RowSchema.from_json(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yummy_feast.online.answer import OnlineFeatures, Status
 from yummy_feast.online.compile import PlanCache
-from yummy_feast.online.layouts.base import Schemas
+from yummy_feast.online.loops import mux_for
 from yummy_feast.online.redis import RedisSettings, client_for, translated
 from yummy_feast.online.request import to_columns
 from yummy_feast.online.response import YummyOnlineResponse
-from yummy_feast.online.retrieval import read
+from yummy_feast.online.retrieval import read, read_async
 
 if TYPE_CHECKING:
     from feast import FeatureService, RepoConfig
     from feast.infra.registry.base_registry import BaseRegistry
 
     from yummy_feast.online.plan import OnlinePlan
+    from yummy_feast.online.schemas import SchemaBook
 
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 """A list of dicts, or columns of values, of Feast's ``Value`` messages, or as ``RepeatedValue``."""
@@ -38,7 +38,7 @@ class Readable(Protocol):
         """Where the rows are."""
         ...
 
-    def schemas(self, config: RepoConfig) -> Schemas:
+    def schemas(self, config: RepoConfig) -> SchemaBook:
         """The schemas of the rows."""
         ...
 
@@ -82,18 +82,17 @@ async def get_online_features_async(
     full_feature_names: bool = False,
     include_feature_view_version_metadata: bool = False,
 ) -> YummyOnlineResponse:
-    """The same without blocking the event loop: the read runs in a thread of the loop's own executor."""
-    return await asyncio.to_thread(
-        get_online_features,
-        store,
-        config,
-        features,
-        entity_rows,
-        registry,
-        project,
-        full_feature_names,
-        include_feature_view_version_metadata,
-    )
+    """The same over the running loop's own connection, which all its tasks share: no thread, and nothing blocks but
+    the compilation of a plan that is new.
+    """
+    plan = store.plans.get(registry, project, config, features, full_feature_names)
+    columns, length = to_columns(entity_rows)
+    settings = store.settings(config)
+    started = time.monotonic()
+    with translated(settings):
+        answer = await read_async(plan, mux_for(settings), store.schemas(config), columns, length)
+    _report(plan, answer, time.monotonic() - started)
+    return YummyOnlineResponse(answer, version_metadata=include_feature_view_version_metadata)
 
 
 def _report(plan: OnlinePlan, answer: OnlineFeatures, seconds: float) -> None:

@@ -5,11 +5,10 @@ Wiring only: keys, rows, writing and reading are the modules beside this one.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 
-from yummy_feast.errors import ConfigError, OnlineRequestError, nearest
+from yummy_feast.errors import ConfigError, RowDecodeError, ServerUnavailableError
 from yummy_feast.online import sdk
 from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
@@ -25,13 +24,16 @@ from yummy_feast.online.config import YummyOnlineStoreConfig
 from yummy_feast.online.entity_keys import EntityKeys
 from yummy_feast.online.keys import NO_JOIN_KEY, field_name
 from yummy_feast.online.layouts import layout_of
+from yummy_feast.online.loops import aclose, mux_for
 from yummy_feast.online.progress import ProgressBook
+from yummy_feast.online.protos import as_protos, features_of
 from yummy_feast.online.redis import Client, RedisSettings, client_for, translated
-from yummy_feast.online.retention import expires_fields, retention
-from yummy_feast.online.retrieval import read_rows
+from yummy_feast.online.retention import expires_fields, expires_fields_async
+from yummy_feast.online.retrieval import StoredRow, read_each, read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
-from yummy_feast.values import kind_of, proto_finisher
+from yummy_feast.online.writer_async import write_protos_async
+from yummy_feast.values import kind_of
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureService, FeatureView, RepoConfig
@@ -45,7 +47,6 @@ __all__ = ["YummyOnlineStore", "YummyOnlineStoreConfig"]
 
 logger = logging.getLogger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 TimedView = tuple["FeatureView", str, str | None]
 """A feature view with the columns of its event and created timestamps."""
@@ -69,7 +70,7 @@ class YummyOnlineStore(OnlineStore):
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
-        """Both, in threads: a read is one round trip, which a thread waits for as well as a loop does."""
+        """Both, over one connection per event loop."""
         return SupportedAsyncMethods(read=True, write=True)
 
     # ------------------------------------------------------------------------------------------- connections
@@ -98,8 +99,27 @@ class YummyOnlineStore(OnlineStore):
         key = (os.getpid(), settings, config.project)
         book = self._books.get(key)
         return (
-            book if book is not None else self._books.setdefault(key, SchemaBook(client_for(settings), config.project))
+            book
+            if book is not None
+            else self._books.setdefault(key, SchemaBook(lambda: client_for(settings), config.project))
         )
+
+    async def initialize(self, config: RepoConfig) -> None:
+        """Connect the running loop, so that its first request does not wait for that.
+
+        A server starts without Redis too, and heals when Redis comes: only a warning tells.
+        """
+        settings = self.settings(config)
+        try:
+            with translated(settings):
+                await mux_for(settings).connect()
+        except ServerUnavailableError as error:
+            logger.warning("%s", error)
+
+    async def close(self) -> None:
+        """Close the running loop's connection. A later call makes a new one."""
+        if self._settings is not None:
+            await aclose(self._settings[1])
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -116,7 +136,7 @@ class YummyOnlineStore(OnlineStore):
         keys = _entity_keys(config, table).encode([row[0] for row in data])
         with translated(self.settings(config)):
             written = write_protos(
-                self.client(config), self._target(config, table), keys, [row[1:] for row in data], progress
+                self.client(config), self._blocking_target(config, table), keys, [row[1:] for row in data], progress
             )
         _warn_of_keyless(table, written)
 
@@ -127,8 +147,17 @@ class YummyOnlineStore(OnlineStore):
         data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]],
         progress: Progress | None,
     ) -> None:
-        """The same, in a thread."""
-        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+        """The same over the running loop's connection."""
+        if not data:
+            return
+        settings, layout = self.settings(config), layout_of(config)
+        keys = _entity_keys(config, table).encode([row[0] for row in data])
+        with translated(settings):
+            mux = mux_for(settings)
+            single = layout.expires_fields and await expires_fields_async(mux, config.project)
+            target, rows = self._target(config, table, single), [row[1:] for row in data]
+            written = await write_protos_async(mux, self.schemas(config), target, keys, rows, progress)
+        _warn_of_keyless(table, written)
 
     def write_arrow(
         self,
@@ -160,7 +189,12 @@ class YummyOnlineStore(OnlineStore):
         """
         with translated(self.settings(config)):
             streams = [
-                Stream(self._target(config, table), _entity_keys(config, table).encoder(), timestamp_field, created)
+                Stream(
+                    self._blocking_target(config, table),
+                    _entity_keys(config, table).encoder(),
+                    timestamp_field,
+                    created,
+                )
                 for table, timestamp_field, created in tables
             ]
             results = write_streams(self.client(config), streams, batches, acknowledged)
@@ -176,17 +210,22 @@ class YummyOnlineStore(OnlineStore):
         """The name under which the rows of a view are stored, ``_vN`` included where views are versioned."""
         return _stored_as(config, table)
 
-    def _target(self, config: RepoConfig, table: FeatureView) -> Target:
-        online: YummyOnlineStoreConfig = config.online_store
+    def _blocking_target(self, config: RepoConfig, table: FeatureView) -> Target:
         layout = layout_of(config)
+        return self._target(
+            config, table, layout.expires_fields and expires_fields(self.client(config), config.project)
+        )
+
+    def _target(self, config: RepoConfig, table: FeatureView, field_expiry: bool) -> Target:
+        online: YummyOnlineStoreConfig = config.online_store
         return Target(
-            layout=layout,
+            layout=layout_of(config),
             book=self.schemas(config),
             view=_stored_as(config, table),
-            features=tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features),
-            retention=retention(online.key_ttl_seconds, getattr(table, "ttl", None)),
+            features=features_of(table),
+            retention=online.kept_for(getattr(table, "ttl", None)),
             newer_wins=not online.skip_dedup,
-            field_expiry=layout.expires_fields and expires_fields(self.client(config), config.project),
+            field_expiry=field_expiry,
             one_key_scripts=online.redis_type == "redis_cluster",
         )
 
@@ -200,47 +239,26 @@ class YummyOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Per entity key its event timestamp and values (an empty ``Value`` for null), (None, None) where no row is."""
-        from feast.protos.feast.types.Value_pb2 import Value
-
-        kinds = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.features}
-        names = tuple(requested_features) if requested_features else tuple(kinds)
-        for name in names:
-            if name not in kinds:
-                raise OnlineRequestError(
-                    f"feature view {table.name!r} has no feature {name!r}", hint=nearest(name, kinds)
-                )
-        wanted = tuple((name, kinds[name]) for name in names)
-        finishers = [proto_finisher(number) for _, number in wanted]
-        keys = _entity_keys(config, table).encode(entity_keys)
+        wanted, keys = features_of(table, requested_features), _entity_keys(config, table).encode(entity_keys)
         with translated(self.settings(config)):
             rows = read_rows(
                 self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, keys
             )
-        answer: list[tuple[datetime | None, dict[str, Value] | None]] = []
-        for row in rows:
-            if row is None:
-                answer.append((None, None))
-                continue
-            moment, values = row
-            messages = [
-                Value() if value is None else finish(value) for value, finish in zip(values, finishers, strict=True)
-            ]
-            answer.append((_EPOCH + timedelta(microseconds=moment), dict(zip(names, messages, strict=True))))
-        return answer
+        return as_protos(wanted, rows)
 
     def read_stored(
         self, config: RepoConfig, table: FeatureView, keys: Mapping[str, pa.Array | pa.ChunkedArray]
-    ) -> list[tuple[int, tuple[Any, ...]] | None]:
+    ) -> list[StoredRow | RowDecodeError | None]:
         """The rows of a view as they lie in Redis, whatever their age: the reading twin of ``write_arrow``.
 
         keys: one Arrow column per join key. Per row of them the event timestamp (microseconds since 1970) and the
-        stored values in the view's order; None where there is no row. Raises RowDecodeError for rows that cannot be
-        read as the view declares them.
+        stored values in the view's order; None where there is no row, an error where it cannot be read as the view
+        declares it.
         """
-        wanted = tuple((field.name, kind_of(field.dtype.to_value_type()).number) for field in table.features)
+        wanted = features_of(table)
         encoded = _entity_keys(config, table).encoder().encode_arrow(keys)
         with translated(self.settings(config)):
-            return read_rows(
+            return read_each(
                 self.client(config), layout_of(config), self.schemas(config), _stored_as(config, table), wanted, encoded
             )
 
@@ -251,8 +269,13 @@ class YummyOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """The same, in a thread."""
-        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+        """The same over the running loop's connection."""
+        wanted, keys = features_of(table, requested_features), _entity_keys(config, table).encode(entity_keys)
+        settings = self.settings(config)
+        layout, book, stored_as = layout_of(config), self.schemas(config), _stored_as(config, table)
+        with translated(settings):
+            rows = await read_rows_async(mux_for(settings), layout, book, stored_as, wanted, keys)
+        return as_protos(wanted, rows)
 
     def get_online_features(
         self,

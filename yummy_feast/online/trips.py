@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from yummy_feast.errors import ColumnNotFoundError, ValueTypeError, nearest
 from yummy_feast.online.arrow_numbers import microseconds
-from yummy_feast.online.columns import Column, convert, of_messages
+from yummy_feast.online.columns import Column, convert, of_messages, of_stored
 from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
 from yummy_feast.online.layouts.base import Command, Packed, Target, Times
 
@@ -137,6 +137,20 @@ def proto_trips(
         columns = [of_messages(name, number, [row.get(name) for row in values]) for name, number in target.features]
         times = _times(_moments(events), _moments(created))
         yield from _trips(target, keys[start : start + _BATCH_ROWS], columns, times)
+
+
+def stored_trips(
+    target: Target, keys: Sequence[bytes | None], rows: Sequence[Sequence[Any]], event_us: Sequence[int]
+) -> Iterator[Trip]:
+    """Rows as a layout's reader answers them: stored values in the order of the features, without created timestamps.
+
+    Raises ValueTypeError for a value that cannot be stored as its declared type.
+    """
+    columns = [
+        of_stored(name, number, [row[position] for row in rows])
+        for position, (name, number) in enumerate(target.features)
+    ]
+    yield from _trips(target, keys, columns, Times(np.array(event_us, np.int64)))
 
 
 def _moments(values: Sequence[datetime | None]) -> pa.Array:

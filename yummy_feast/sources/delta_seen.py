@@ -20,9 +20,6 @@ from yummy_feast.sources.seen import paths_digest, state_facts, state_text
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-_VERSIONS = 2**63
-"""Versions are below this."""
-
 
 def delta_state(table: DeltaTable, files: Sequence[DeltaFile]) -> str:
     """The state of a scan of this version. The digest tells it from a copy of the table that went its own way."""
@@ -39,14 +36,17 @@ def seen_in_delta(
 ) -> frozenset[str]:
     """Of ``files``, those (as text) that were part of the table in ``state`` with all rows they have now.
 
-    at_version: loads a version of the table. None are seen if the state is of another table, or if its version cannot
-    be loaded because the log no longer has it.
+    at_version: loads a version of the table. None are seen if the state is of another table or of a later version, or
+    if its version cannot be loaded because the log no longer has it.
     """
     import deltalake.exceptions
 
     facts = state_facts(state)
     version = facts.get("version")
-    if facts.get("delta") != str(table.metadata().id) or type(version) is not int or not 0 <= version < _VERSIONS:
+    if facts.get("delta") != str(table.metadata().id) or type(version) is not int:
+        return frozenset()
+    if not 0 <= version <= table.version():
+        # deltalake would count up to it.
         return frozenset()
     if state == delta_state(table, files):
         return frozenset(item.file.text for item in files)

@@ -13,7 +13,6 @@ from yummy_feast.errors import ConfigError, RetrievalError, RowDecodeError, Valu
 from yummy_feast.offline.plan import is_plain
 from yummy_feast.offline.store import YummyOfflineStoreConfig
 from yummy_feast.offline.times import show
-from yummy_feast.online.retention import retention
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.verification.report import Cause, Example, Tally, Verification, ViewReport
 from yummy_feast.verification.sides import Progress, Row, Sides
@@ -154,7 +153,7 @@ class _Check:
         return Cause.VALUE, differing, (_text(offline[first]), _text(online[first]))
 
     def _cause_of_absence(self, event: int) -> Cause:
-        kept = retention(self.sides.store.config.online_store.key_ttl_seconds, self.sides.view.ttl)
+        kept = self.sides.store.config.online_store.kept_for(self.sides.view.ttl)
         written = self.sides.view.last_updated_timestamp or self.sides.as_of
         if kept and _aware(written) + timedelta(seconds=kept) < datetime.now(UTC):
             return Cause.EXPIRED

@@ -25,7 +25,7 @@ class Cause(StrEnum):
     AHEAD = "ahead"
     """The online row is newer: pushed, or materialized while we looked. No skew."""
     EXPIRED = "expired"
-    """Online has none any more, as ``key_ttl_seconds`` wants it. No skew."""
+    """Online has none any more, as the store's retention wants it. No skew."""
 
     @property
     def is_skew(self) -> bool:

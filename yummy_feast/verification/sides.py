@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from yummy_feast.errors import RetrievalError, RowDecodeError, ValueTypeError
+from yummy_feast.errors import RetrievalError, ValueTypeError
 from yummy_feast.offline.entity_rows import drop_null_rows
 from yummy_feast.offline.plan import EVENT_TIMESTAMP, source_names, ttl_micros
 from yummy_feast.offline.store import YummyOfflineStore
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from feast.data_source import DataSource
 
+    from yummy_feast.errors import RowDecodeError
     from yummy_feast.online.store import YummyOnlineStore
 
 Progress = Callable[[str, str, int], Any]
@@ -132,17 +133,9 @@ class Sides:
         return [None if at == MISSING else (at, row) for at, row in zip(times, rows, strict=True)]
 
     def online(self, keys: pa.Table) -> list[Row | RowDecodeError | None]:
-        """The online rows; an error where a row cannot be read, which takes as many reads as telling it from the
-        others needs.
-        """
+        """The online rows; an error where a row cannot be read."""
         columns = {name: keys.column(name) for name in keys.column_names}
-        try:
-            return list(self.online_store.read_stored(self.store.config, self.view, columns))
-        except RowDecodeError as error:
-            if len(keys) == 1:
-                return [error]
-        half = len(keys) // 2
-        return self.online(keys.slice(0, half)) + self.online(keys.slice(half))
+        return self.online_store.read_stored(self.store.config, self.view, columns)
 
     def _with_event_time(self) -> tuple[FeatureView, str]:
         """The view with its event timestamp as one more feature, so that an answer tells which row won, and the name

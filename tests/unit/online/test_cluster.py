@@ -11,8 +11,9 @@ from redis import exceptions
 from redis.crc import key_slot
 
 from tests import places
-from yummy_feast.online.cluster import address, execute_all
+from yummy_feast.online.cluster import execute_all
 from yummy_feast.online.redis import RedisSettings, connect
+from yummy_feast.online.wire import command
 
 KEYS = [b"key\r\n%d" % number for number in range(60)]
 
@@ -23,12 +24,12 @@ def client(cluster: places.Cluster) -> Iterator[Any]:
         cluster.address, redis_type="redis_cluster", read_timeout=0.3, connect_timeout=0.3, retries=1
     )
     with connect(settings) as connected:
-        execute_all(connected, [address(("HSET", key, "n", number)) for number, key in enumerate(KEYS)])
+        execute_all(connected, [command(*("HSET", key, "n", number)) for number, key in enumerate(KEYS)])
         yield connected
 
 
 def numbers(client: Any) -> list[int]:
-    return [int(value) for value in execute_all(client, [address(("HGET", key, "n")) for key in KEYS])]
+    return [int(value) for value in execute_all(client, [command(*("HGET", key, "n")) for key in KEYS])]
 
 
 def test_replies_come_in_order(client: Any, cluster: places.Cluster) -> None:
@@ -36,14 +37,14 @@ def test_replies_come_in_order(client: Any, cluster: places.Cluster) -> None:
     assert numbers(client) == list(range(60))
     assert execute_all(client, []) == []
     script = "return redis.call('HGET', KEYS[1], ARGV[1])"
-    scripts = [address(("EVAL", script, 1, key, "n")) for key in KEYS[:3]]
+    scripts = [command(*("EVAL", script, 1, key, "n")) for key in KEYS[:3]]
     assert execute_all(client, scripts) == [b"0", b"1", b"2"]
 
 
 def test_an_error_reply_leaves_nothing_behind(client: Any) -> None:
     for _ in range(3):
         with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
-            execute_all(client, [address((name, key)) for key in KEYS for name in ("HLEN", "LLEN")])
+            execute_all(client, [command(*(name, key)) for key in KEYS for name in ("HLEN", "LLEN")])
         assert numbers(client) == list(range(60))
 
 
@@ -65,7 +66,7 @@ def test_a_slot_on_the_move_is_asked_for_where_its_keys_are(client: Any, cluster
     """ASK: half of a slot's keys are here, half there."""
     slot = key_slot(b"{tag}")
     there, here = b"{tag}moved", b"{tag}stayed"
-    execute_all(client, [address(("HSET", key, "n", 7)) for key in (there, here)])
+    execute_all(client, [command(*("HSET", key, "n", 7)) for key in (there, here)])
     source = cluster.owner(there)
     target = next(node for node in cluster.nodes if node is not source)
     ids = {node.port: node.ask("CLUSTER", "MYID") for node in (source, target)}
@@ -73,7 +74,7 @@ def test_a_slot_on_the_move_is_asked_for_where_its_keys_are(client: Any, cluster
     source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target.port])
     source.ask("MIGRATE", "127.0.0.1", target.port, there, 0, 5_000)
     try:
-        commands = [address(("HGET", key, "n")) for key in (here, there, here, there)]
+        commands = [command(*("HGET", key, "n")) for key in (here, there, here, there)]
         assert execute_all(client, commands) == [b"7"] * 4
         # Not remembered: until the whole slot has moved, the old owner is the one to ask.
         assert execute_all(client, commands) == [b"7"] * 4
@@ -85,7 +86,7 @@ def test_a_slot_on_the_move_is_asked_for_where_its_keys_are(client: Any, cluster
 
 def test_many_commands_wait_once_for_a_node_that_hangs(client: Any, cluster: places.Cluster) -> None:
     hung = cluster.owner(KEYS[0])
-    commands = [address(("HGET", key, "n")) for key in KEYS * 20]
+    commands = [command(*("HGET", key, "n")) for key in KEYS * 20]
     with hung.paused():
         started = time.monotonic()
         with pytest.raises(exceptions.TimeoutError):

@@ -63,6 +63,8 @@ def test_variables_and_durations(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"connect_timeout": "2 parsecs"}, "connect_timeout"),
         ({"retries": -1}, "retries"),
         ({"key_ttl_seconds": -1}, "key_ttl_seconds: -1: .*greater"),
+        ({"retention": "soon"}, "retention: 'soon' is not a duration"),
+        ({"retention": "7d", "key_ttl_seconds": 60}, "retention and key_ttl_seconds are both set .leave one of them"),
         ({"skip_dedup": "perhaps"}, "skip_dedup: 'perhaps'"),
         ({"connection_string": "${NOT_SET_ANYWHERE}"}, ".*NOT_SET_ANYWHERE"),
     ],

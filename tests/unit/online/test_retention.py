@@ -29,10 +29,11 @@ DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize(
-    ("key_ttl_seconds", "ttl", "seconds"),
+    ("at_least", "ttl", "seconds"),
     [
         (None, DAY, 0),
-        (0, DAY, 0),
+        (0, DAY, 2 * 86_400),
+        (0, None, 0),
         (60, None, 60),
         (60, timedelta(0), 60),
         (60, timedelta(seconds=10), 60),
@@ -44,8 +45,12 @@ DAY = timedelta(days=1)
         (2**31 - 1, None, 2**31 - 1),
     ],
 )
-def test_retention_is_longer_than_the_ttl(key_ttl_seconds: int | None, ttl: timedelta | None, seconds: int) -> None:
-    assert retention(key_ttl_seconds, ttl) == seconds
+def test_retention_is_longer_than_the_ttl(at_least: int | None, ttl: timedelta | None, seconds: int) -> None:
+    assert retention(None, at_least, ttl) == retention(0, at_least, ttl) == seconds
+
+
+def test_feasts_own_key_means_what_it_says() -> None:
+    assert retention(60, None, DAY) == 60
 
 
 def target_of(client: Any, view: bytes, seconds: int, layout: Layout = ROWS, **options: Any) -> Target:
@@ -195,7 +200,7 @@ def test_what_must_live_for_ever_does(old: Any) -> None:
 
 
 def test_a_row_alone_in_its_key_may_be_given_an_expiry_later(old: Any) -> None:
-    """key_ttl_seconds was set after the first rows were written."""
+    """Retention was set after the first rows were written."""
     write(old, target_of(old, b"view", 0))
     assert old.ttl(key_of()) == -1
     write(old, target_of(old, b"view", 100))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 
 from yummy_feast.errors import OnlineStoreError, RowDecodeError
 from yummy_feast.online.keys import schemas_key
 from yummy_feast.online.rows import RowSchema
-from yummy_feast.online.schemas import SchemaBook
+from yummy_feast.online.schemas import SchemaBook, UnmetSchemaError
+from yummy_feast.online.wire import command
 
 FIRST = RowSchema((("a", 4),), ("b",))
 SECOND = RowSchema((("a", 4), ("ü:b", 2)), ("q", "I"))
@@ -93,3 +96,27 @@ def test_two_schemas_with_one_fingerprint_are_never_mixed_up(client: redis.Redis
         book.registration(b"stats", twin)
     # Other views have schemas of their own.
     book.registration(b"other", twin)
+
+
+def test_who_asks_redis_in_another_way_is_told_what_to_ask(client: redis.Redis) -> None:
+    register(SchemaBook(client, "prod"), client, b"stats", FIRST)
+    asked: list[int] = []
+
+    def connect() -> redis.Redis:
+        asked.append(1)
+        return client
+
+    book = SchemaBook(connect, "prod")
+    with pytest.raises(UnmetSchemaError) as unmet:
+        book.met.get(b"stats", FIRST.fingerprint)
+    assert (unmet.value.view, unmet.value.fingerprint) == (b"stats", FIRST.fingerprint)
+    question = book.question(b"stats", FIRST.fingerprint)
+    assert question == command("HGET", schemas_key("prod"), b"stats:" + FIRST.fingerprint.hex().encode())
+    data: Any = client.hget(schemas_key("prod"), b"stats:" + FIRST.fingerprint.hex().encode())  # type: ignore[arg-type]
+    assert book.learn_one(b"stats", FIRST.fingerprint, data) == FIRST
+    assert book.met.get(b"stats", FIRST.fingerprint) == FIRST
+    with pytest.raises(RowDecodeError, match="unknown schema"):
+        book.learn_one(b"stats", SECOND.fingerprint, None)
+    with pytest.raises(RowDecodeError, match="is damaged"):
+        book.learn_one(b"stats", SECOND.fingerprint, data)
+    assert asked == []

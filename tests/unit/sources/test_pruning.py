@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yummy_feast.sources.base import Prune
-from yummy_feast.sources.pruning import DAY, Bounds, Wanted, comparable, comparable_values, domain_of, micros_of_count
+from yummy_feast.sources.pruning import (
+    DAY,
+    Bounds,
+    Wanted,
+    WantedParts,
+    comparable,
+    comparable_values,
+    domain_of,
+    micros_of_count,
+)
 
 SCHEMA = pa.schema(
     [("ts", pa.timestamp("us")), ("id", pa.int64()), ("name", pa.string()), ("x", pa.float64()), ("day", pa.string())]
@@ -90,3 +99,32 @@ def test_days_as_text(day: str, kept: bool) -> None:
     wanted = Wanted(Prune("ts", november, november + DAY), SCHEMA, "day")
     assert wanted.may_hold({"day": Bounds(day.encode(), day.encode())}.get) is kept
     assert wanted.may_hold({"day": Bounds(b"2020", b"2021")}.get)
+
+
+@pytest.mark.parametrize(
+    ("prune", "state", "new", "seen"),
+    [
+        (None, "", True, True),
+        (Prune("ts", 6), "", False, False),
+        (Prune("ts", 6, seen="s"), "", False, False),
+        (Prune("ts", 6, seen_start=2), "", False, False),
+        (Prune("ts", 6, seen="s", seen_start=5), "s", False, True),
+        (Prune("ts", 5, seen="s", seen_start=6), "s", True, False),
+        (Prune("ts", None, 3, seen="s", seen_start=0), "s", False, False),
+    ],
+)
+def test_known_parts_have_a_start_of_their_own(prune: Prune | None, state: str, new: bool, seen: bool) -> None:
+    parts = WantedParts(prune, SCHEMA)
+    assert parts.state == state
+    for is_seen, expected in ((False, new), (True, seen)):
+        assert parts.of(seen=is_seen).may_hold(lambda _: Bounds(4, 5)) is expected
+
+
+def test_the_day_of_known_parts() -> None:
+    parts = WantedParts(Prune("ts", 0, None, seen="s", seen_start=20 * DAY), SCHEMA, "day")
+
+    def tenth(name: str) -> Bounds | None:
+        return Bounds(b"1970-01-11", b"1970-01-11") if name == "day" else None
+
+    assert parts.new.may_hold(tenth)
+    assert not parts.seen.may_hold(tenth)

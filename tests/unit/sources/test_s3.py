@@ -86,6 +86,42 @@ def test_write_append_read_replace(context: SourceContext, number: int, caplog: 
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_what_is_new_since_an_earlier_scan(context: SourceContext, number: int) -> None:
+    source = sources(context)[number]
+    source.append(rows(1, 2), context, create=True)
+    scan = source.scan(context)
+    assert source.scan(context).state == scan.state
+    source.append(rows(1, 3), context)
+    again = source.scan(context)
+    assert again.state != scan.state
+    found = read(again, ["id"], again.pieces(Prune("ts", 0, None, seen=scan.state, seen_start=9 * 10**6)))
+    # A single file was written anew.
+    assert sorted(found["id"].to_pylist()) == ([1, 1, 2, 3] if number == 3 else [1, 3])
+
+
+@pytest.mark.parametrize("kind", [ParquetSource, CsvSource])
+def test_an_object_replaced_by_one_of_the_same_size(
+    context: SourceContext, kind: type[ParquetSource | CsvSource]
+) -> None:
+    source = kind(f"s3://bucket/{context.repo_path.name}/folder", timestamp_field="ts")
+    source.append(rows(1, 2), context, create=True)
+    scan = source.scan(context)
+    (file,) = source.files(context)
+    sink = pa.BufferOutputStream()
+    source.write(rows(3, 4), file.location.path, sink)
+    with file.location.filesystem.open_output_stream(file.location.path) as stream:
+        stream.write(sink.getvalue())
+    again = source.scan(context)
+    assert source.files(context)[0].size == file.size
+    assert again.state != scan.state
+    prune = Prune("ts", 0, None, seen=scan.state, seen_start=9 * 10**6)
+    assert read(again, ["id"], again.pieces(prune))["id"].to_pylist() == [3, 4]
+    # The earlier look does not mix old footers with new rows.
+    with pytest.raises(SourceReadError, match="was replaced while it was being read"):
+        read(scan)
+
+
 def test_the_environment_is_enough(context: SourceContext, monkeypatch: pytest.MonkeyPatch) -> None:
     written = sources(context)[1]
     written.append(rows(1), context, create=True)
