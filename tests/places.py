@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,9 +70,15 @@ class Node:
                 wait_for_port(self.port, 0.2)
             except TimeoutError:
                 return False
-            return True
+            return "--tls-port" in self.command or not self._is_loading()
 
         wait_until(is_up, what=f"a server at port {self.port}")
+
+    def _is_loading(self) -> bool:
+        """Whether it takes connections and is not done with its files."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(100).startswith(b"-LOADING")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

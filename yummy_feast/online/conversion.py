@@ -20,6 +20,7 @@ from yummy_feast.online.cleaning import pages
 from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder, field_name, schemas_key
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.layouts.base import Layout, Target
+from yummy_feast.online.pipeline import execute
 from yummy_feast.online.redis import translated
 from yummy_feast.online.retention import expires_fields
 from yummy_feast.online.retrieval import read_each
@@ -244,11 +245,9 @@ class _Converter:
     def _remove(self) -> int:
         removed = 0
         for page in self._pages():
-            pipeline: Any = self.client.pipeline(transaction=False)
-            for _, keys, _ in self._of_groups(page):
-                for key in keys:
-                    pipeline.unlink(key)
-            removed += sum(pipeline.execute())
+            removed += sum(
+                execute(self.client, [("UNLINK", key) for _, keys, _ in self._of_groups(page) for key in keys])
+            )
         return removed
 
 
