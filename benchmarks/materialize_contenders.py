@@ -1,6 +1,6 @@
 """Who is measured by the materialization benchmark. One process runs one contender once:
 
-python -m benchmarks.materialize_contenders CONTENDER FILE WARM_UP_FILE KEYS SERVER RESULT
+python -m benchmarks.materialize_contenders CONTENDER CASE FILE WARM_UP_FILE KEYS SERVER RESULT
 
 reports seconds and memory, and writes what it reads back for KEYS (an Arrow file) to the Arrow file RESULT.
 """
@@ -11,13 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.materialize_data import END, FEATURES, FLOATS, START
+from benchmarks.materialize_data import CASES, END, START, Case
 from benchmarks.measure import peak_memory, report, resident_memory
 from benchmarks.offline_answer import read_arrow
 
@@ -32,82 +32,99 @@ class Contender:
     title: str
     provider: str
     offline_store: str
-    online_store: str
+    online_store: dict[str, str] = field(hash=False)
     source: str
 
 
+OURS = Contender(
+    "yummy",
+    provider="yummy_feast.YummyProvider",
+    offline_store="yummy_feast.YummyOfflineStore",
+    online_store={"type": "yummy_feast.YummyOnlineStore"},
+    source="yummy_feast.ParquetSource",
+)
 CONTENDERS = {
-    "ours": Contender(
-        "yummy",
-        provider="yummy_feast.YummyProvider",
-        offline_store="yummy_feast.YummyOfflineStore",
-        online_store="yummy_feast.YummyOnlineStore",
-        source="yummy_feast.ParquetSource",
+    "ours": OURS,
+    "ours-feast": Contender(
+        "yummy, layout: feast",
+        OURS.provider,
+        OURS.offline_store,
+        online_store={**OURS.online_store, "layout": "feast"},
+        source=OURS.source,
     ),
     "feast": Contender(
         "Feast: dask store to Redis store",
         provider="local",
         offline_store="dask",
-        online_store="redis",
+        online_store={"type": "redis"},
         source="feast.FileSource",
     ),
 }
 
 
-def store_of(contender: Contender, project: str, file: Path, server: str, repo: Path) -> Any:
-    """A FeatureStore with one feature view over ``file``, applied."""
+def store_of(contender: Contender, case: Case, project: str, file: Path, server: str, repo: Path) -> Any:
+    """A FeatureStore with the case's feature views over ``file``, applied."""
     from feast import Entity, FeatureStore, FeatureView, Field, ValueType
     from feast.importer import import_class
     from feast.repo_config import RepoConfig
-    from feast.types import Float32, Int64
+    from feast.types import Float32, Int32, Int64
 
     config = RepoConfig(
         project=project,
         provider=contender.provider,
         registry=str(repo / f"{project}.db"),
         offline_store={"type": contender.offline_store},
-        online_store={"type": contender.online_store, "connection_string": server},
+        online_store={**contender.online_store, "connection_string": server},
         entity_key_serialization_version=3,
     )
     store = FeatureStore(config=config)
     make_source: Callable[..., Any] = import_class(*contender.source.rsplit(".", 1))
     source = make_source(
-        name="source", path=str(file), timestamp_field="event_timestamp", created_timestamp_column="created"
+        name="source", path=str(file), timestamp_field="event_timestamp", created_timestamp_column=case.created or ""
     )
     entity = Entity(name="id", join_keys=["id"], value_type=ValueType.INT64)
-    features = [Field(name=name, dtype=Float32 if name in FLOATS else Int64) for name in FEATURES]
-    view = FeatureView(name="view", entities=[entity], schema=[Field(name="id", dtype=Int64), *features], source=source)
-    store.apply([entity, view])
+    types = {pa.float32(): Float32, pa.int32(): Int32, pa.int64(): Int64}
+    views = [
+        FeatureView(
+            name=name,
+            entities=[entity],
+            ttl=case.ttl,
+            schema=[Field(name="id", dtype=Int64), *(Field(name=f, dtype=types[kind]) for f, kind in features.items())],
+            source=source,
+        )
+        for name, features in case.views.items()
+    ]
+    store.apply([entity, *views])
     return store
 
 
-def read_back(store: Any, keys: list[int]) -> pa.Table:
-    """What the online store says about ``keys``, through the SDK."""
-    references = [f"view:{name}" for name in FEATURES]
-    columns: dict[str, list[Any]] = {name: [] for name in ("id", *FEATURES)}
+def read_back(store: Any, case: Case, keys: list[int]) -> pa.Table:
+    """What the online store says about ``keys`` in every view, through the SDK."""
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", *case.types)}
     for start in range(0, len(keys), CHUNK):
         rows = [{"id": key} for key in keys[start : start + CHUNK]]
-        answer = store.get_online_features(features=references, entity_rows=rows).to_dict()
+        answer = store.get_online_features(features=case.references, entity_rows=rows).to_dict()
         for name, column in columns.items():
             column += answer[name]
-    types = {"id": pa.int64(), **{name: pa.float32() if name in FLOATS else pa.int64() for name in FEATURES}}
+    types = {"id": pa.int64(), **case.types}
     return pa.table({name: pa.array(column, types[name]) for name, column in columns.items()})
 
 
-def main(name: str, file: str, warm_up_file: str, keys: str, server: str, result: str) -> None:
+def main(name: str, case_name: str, file: str, warm_up_file: str, keys: str, server: str, result: str) -> None:
+    contender, case = CONTENDERS[name], CASES[case_name]
     with tempfile.TemporaryDirectory() as folder:
         repo = Path(folder)
         # Imports and first connections are on nobody's bill.
-        warm = store_of(CONTENDERS[name], "warm_up", Path(warm_up_file), server, repo)
+        warm = store_of(contender, case, "warm_up", Path(warm_up_file), server, repo)
         warm.materialize(START, END)
         warm.teardown()
-        store = store_of(CONTENDERS[name], "measured", Path(file), server, repo)
+        store = store_of(contender, case, "measured", Path(file), server, repo)
         before = resident_memory()
         started = time.perf_counter()
         store.materialize(START, END)
         seconds = time.perf_counter() - started
         peak = peak_memory()
-        table = read_back(store, read_arrow(Path(keys))["id"].to_pylist())
+        table = read_back(store, case, read_arrow(Path(keys))["id"].to_pylist())
     with pa.ipc.new_file(result, table.schema) as sink:
         sink.write_table(table)
     report(seconds=seconds, before=before, peak=peak)

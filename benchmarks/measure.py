@@ -119,3 +119,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def gigabytes(count: float) -> str:
     return f"{count / 1e9:.2f} GB"
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 1e6:.0f} MB"

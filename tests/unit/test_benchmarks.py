@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import guard, materialize, materialize_data, offline
+from benchmarks import guard, materialize, materialize_data, materialize_lake, offline, online
 from benchmarks.measure import Usage
 from benchmarks.offline_answer import Verdict, answer, judge, prove
 from benchmarks.offline_data import Shape, prepare
+from benchmarks.online_contenders import is_full
 
 SMALL = Shape(rows=3000, entities=800, views=2, features=2, keys=60, ttl_days=2)
 
@@ -67,8 +70,10 @@ def test_a_wrong_answer_gets_no_figure() -> None:
     assert line[1:6] == ["-"] * 5
     assert "WRONG" in line[-1]
     assert offline.as_json(SMALL, [wrong], [])["contenders"]["feast-duckdb"]["median"] is None
-    read_back = materialize.Outcome("ours", [run], wrong=1)
-    assert "1.25" not in str(materialize.lines([read_back], 10))
+    read_back = materialize.Outcome("ours", keys=10, runs=[run], wrong=1)
+    assert "1.25" not in str(materialize.lines([read_back]))
+    assert materialize.as_json([read_back], [])["contenders"]["ours"]["rows_per_second"] is None
+    assert not materialize.floors("view", [read_back])
 
 
 def test_promises_are_ratios_of_medians() -> None:
@@ -84,10 +89,117 @@ def test_promises_are_ratios_of_medians() -> None:
     ]
 
 
-def test_what_must_be_online_is_the_naive_oracles(tmp_path: Path) -> None:
-    right = materialize_data.prepare(400, tmp_path / "v.parquet")
-    assert right["id"].to_pylist() == list(range(400))
-    assert materialize_data.prove(right, tmp_path / "v.parquet", sample=400) == 400
+def test_promises_of_materialization_are_about_rows_per_second() -> None:
+    def outcome(name: str, keys: int, seconds: float, peak: int, key_bytes: int) -> materialize.Outcome:
+        return materialize.Outcome(name, keys, runs=[Usage(seconds, 0, peak)], key_bytes=key_bytes)
+
+    feast = outcome("feast", 50_000, 10, 10**9, 100)
+    assert materialize.floors("view", [outcome("ours", 10**6, 8, 700_000_000, 60), feast]) == [
+        (False, "MISSED: peak memory 700 MB, promised less than 600 MB"),
+        (True, "kept: 25.0 times Feast's rows per second, promised 25"),
+        (True, "kept: a key takes 0.60 of Feast's memory, promised 0.7"),
+    ]
+    # A small run tells what a key takes, and nothing about speed.
+    assert len(materialize.floors("view", [outcome("ours", 1000, 8, 1, 80), feast])) == 1
+    (sweep,) = materialize.floors("sweep", [outcome("ours", 6000, 1, 1, 1), outcome("feast", 6000, 39, 1, 1)])
+    assert sweep == (False, "MISSED: 39.0 times Feast's rows per second, promised 40")
+
+
+@pytest.mark.parametrize("case", materialize_data.CASES)
+def test_what_must_be_online_is_the_naive_oracles(case: str, tmp_path: Path) -> None:
+    right = materialize_data.prepare(case, 400, tmp_path / "v.parquet")
+    ids = pq.read_table(tmp_path / "v.parquet")["id"].to_pylist()
+    assert right["id"].to_pylist() == sorted(set(ids))
+    assert len(ids) > len(right), "no key comes twice: nothing has to win"
+    assert materialize_data.prove(materialize_data.CASES[case], right, tmp_path / "v.parquet", sample=400) == len(right)
+
+
+def test_the_proof_of_a_sweep_finds_a_single_wrong_value(tmp_path: Path) -> None:
+    right = materialize_data.prepare("sweep", 40, tmp_path / "v.parquet")
+    place = right.column_names.index("feature_137")
+    wrong = [value if row != 3 else value + 1 for row, value in enumerate(right[place].to_pylist())]
+    changed = right.set_column(place, "feature_137", pa.array(wrong, pa.int32()))
+    assert materialize.wrong_rows(changed, right) == 1
+    with pytest.raises(AssertionError, match="the sorted answer says"):
+        materialize_data.prove(materialize_data.SWEEP, changed, tmp_path / "v.parquet")
+
+
+def test_after_a_change_the_added_rows_must_be_online() -> None:
+    files, added = materialize_lake.tables(materialize_lake.Shape(files=3, rows=10, added=4))
+    right = materialize_lake.must_be_online(files, added)
+    assert sorted(right["id"].to_pylist()) == list(range(30))
+    assert right.slice(0, 4).equals(added.select(right.column_names))
+    newest_before = max(pc.max(part["event_timestamp"]).as_py() for part in files)
+    assert pc.min(added["event_timestamp"]).as_py() > materialize_data.END > newest_before
+
+
+def test_what_was_sent_after_a_change_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert materialize.main(["--cases", "lake", "--lake", "4", "50", "7", "--repeat", "1", "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["cases"]["lake"]["runs"]
+    assert (run["full"]["rows"], run["change"]["rows"]) == (200, 7)
+    text = "\n".join(materialize.lake_lines((4, 50, 7), [run]))
+    assert "200 rows sent" in text
+    assert " 7 rows sent" in text
+
+
+def test_a_wrong_change_gets_no_figure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"seconds": 1.25, "rows": 200}
+    monkeypatch.setattr(materialize, "run_alone", lambda *_, **__: {"full": figures, "change": figures, "wrong": 2})
+    assert materialize.main(["--cases", "lake", "--repeat", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert "lake: 2 WRONG KEYS, no figures" in printed
+    assert "1.25" not in printed
+
+
+def test_promises_of_online_reads_are_ratios_of_medians() -> None:
+    def cell(entities: int, features: int, views: int, ours: float) -> online.Cell:
+        seconds = {"feast": [9.0, 1.0, 0.5], "rows": [ours, ours, 99.0]}
+        return online.Cell(entities, features, views, seconds)
+
+    assert online.floors([cell(1, 50, 5, 0.2), cell(100, 250, 25, 0.1), cell(1, 50, 1, 0.1)]) == [
+        (True, "kept: 1 x 50 in 5 views is 5.0 times faster than Feast's Redis store, promised 5"),
+        (False, "MISSED: 100 x 250 in 25 views is 10.0 times faster than Feast's Redis store, promised 20"),
+    ]
+
+
+@pytest.mark.parametrize("liar", ["feast", "rows"])
+def test_a_wrong_online_answer_gets_no_figure(liar: str) -> None:
+    cell = online.Cell(1, 50, 5, {"feast": [1.25], "rows": [0.5]}, wrong={liar})
+    (line,) = online.lines([cell])
+    assert "WRONG" in line
+    assert line[-3] == "-", "a ratio to a wrong answer"
+    (found,) = online.as_json([cell], [])["cells"]
+    assert found["contenders"][liar]["median"] is None
+    assert not online.floors([cell])
+
+
+def test_online_answers_are_compared_before_they_are_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ["--entities", "1,3", "--features", "4", "--views", "2", "--keys", "5", "--seconds", "0.01", "--json"]
+    assert online.main(size) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert [(cell["entities"], cell["features"], cell["views"]) for cell in cells] == [(1, 4, 2), (3, 4, 2)]
+    for cell in cells:
+        assert not cell["wrong"]
+        assert all(one["median"] > 0 and one["calls"] >= 3 for one in cell["contenders"].values())
+        assert cell["async_requests_per_second"] > 0
+    honest = online.expected
+
+    def other(frame: pd.DataFrame, entities: int) -> dict[str, list[object]]:
+        return {**honest(frame, entities), "feature_3": [0.5] * entities}
+
+    monkeypatch.setattr(online, "expected", other)
+    assert online.main(size) == 1
+    for cell in json.loads(capsys.readouterr().out)["cells"]:
+        assert cell["wrong"] == ["async", "feast", "layout-feast", "rows"]
+        assert cell["contenders"]["rows"]["median"] is cell["async_requests_per_second"] is None
+
+
+def test_plain_hmgets_must_find_every_field() -> None:
+    assert is_full([[b"1", b"2"]], 1)
+    assert not is_full([[b"1", None]], 1)
+    assert not is_full([[b"1", b"2"]], 2)
 
 
 @pytest.mark.slow
@@ -100,9 +212,13 @@ def test_runs_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         verdict = found[name]["verdict"]
         assert verdict["lost"] == verdict["different"] == 0
     assert found["feast-dask"]["verdict"]["lost"] > 0
-    assert materialize.main(["--rows", "500", "--repeat", "1", "--sample", "500", "--json"]) == 0
-    online = json.loads(capsys.readouterr().out)["contenders"]
-    assert online["ours"]["key_bytes"] < online["feast"]["key_bytes"]
+    size = ["--rows", "500", "--feast-rows", "200", "--sweep-rows", "100", "--repeat", "1", "--sample", "500"]
+    assert materialize.main([*size, "--cases", "view,sweep", "--json"]) == 0
+    for case in json.loads(capsys.readouterr().out)["cases"].values():
+        for contender in case["contenders"].values():
+            assert contender["wrong_keys"] == 0
+            assert contender["rows_per_second"] > 0
+        assert case["contenders"]["ours"]["key_bytes"] < case["contenders"]["feast"]["key_bytes"]
 
 
 def _fields(shape: Shape) -> dict[str, int]:
