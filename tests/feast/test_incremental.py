@@ -275,6 +275,23 @@ def test_views_of_one_source_are_read_once(
         assert store.get_feature_view(name).most_recent_end_time == NOON + HOUR
 
 
+def test_first_incremental_runs_of_views_with_one_ttl_are_read_together(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, sent: Any
+) -> None:
+    """Feast counts the ttl back from now for each view, a moment later each time."""
+    store = feature_store(tmp_path, online=at(address))
+    now = datetime.now(UTC)
+    pq.write_table(rows((1, now - HOUR, 5)), tmp_path / "rows.parquet")
+    source = ParquetSource("rows.parquet", name="rows", timestamp_field="known_at")
+    store.apply([DRIVER, *(view(source, name, ttl=timedelta(days=2)) for name in ("first", "second", "third"))])
+    reads = []
+    original = ParquetPiece.read
+    monkeypatch.setattr(ParquetPiece, "read", lambda self, names: reads.append(names) or original(self, names))
+    assert sent(lambda: store.materialize_incremental(now)) == 3
+    assert len(reads) == 2
+    assert trips(store, 1, feature="third:trips") == [5]
+
+
 def test_one_view_that_cannot_be_read_fails_alone(tmp_path: Path, address: str) -> None:
     store = feature_store(tmp_path, online=at(address))
     pq.write_table(rows((1, NOON, 5)), tmp_path / "rows.parquet")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from secrets import token_hex
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MOMENTS = timedelta(minutes=1)
 
 _NOTE_EVERY = 1.0
 """Seconds between two notes of what was acknowledged."""
@@ -107,7 +109,7 @@ def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], 
     outcomes = [Outcome() for _ in tasks]
     groups: dict[object, list[_Job]] = {}
     broken: OnlineStoreError | None = None
-    for number, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True)):
+    for number, (task, outcome) in enumerate(zip(_aligned(tasks), outcomes, strict=True)):
         if broken is not None:
             outcome.error = broken
             continue
@@ -121,6 +123,20 @@ def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], 
     for jobs in groups.values():
         broken = _fail(jobs, broken) if broken else _copy_together(stores, jobs)
     return outcomes
+
+
+def _aligned(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks with one start where first runs of `materialize-incremental` begin moments apart, because Feast counts
+    each view's ttl back from its own now: only equal windows are read together.
+    """
+    firsts = sorted({task.start for task in tasks if task.view.most_recent_end_time is None})
+    common: dict[datetime, datetime] = {}
+    for start in firsts:
+        earlier = common[max(common)] if common else start
+        common[start] = earlier if start - earlier < _MOMENTS else start
+    return [
+        replace(task, start=common[task.start]) if task.view.most_recent_end_time is None else task for task in tasks
+    ]
 
 
 def _fail(jobs: Sequence[_Job], error: OnlineStoreError) -> OnlineStoreError:
