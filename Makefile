@@ -47,6 +47,7 @@ check: $(VENV)/.dev ## format, lint, types and the architecture test
 bench: $(VENV)/.dev ## side by side with Feast's own stores; prints a figure only for a right answer
 	@$(BIN)/python benchmarks/offline.py $(ARGS)
 	@$(BIN)/python benchmarks/materialize.py $(ARGS)
+	@$(BIN)/python benchmarks/online.py $(ARGS)
 
 docs: $(VENV)/.dev ## run what README and docs/ claim: commands, code, configurations, links
 	@$(BIN)/python -m pytest -q tests/unit/test_docs.py $(ARGS)
