@@ -187,7 +187,7 @@ def test_our_stream_carries_batch_and_stream_views_that_are_rows(tmp_path: Path,
 
 
 def test_an_on_demand_view_has_no_rows_to_carry(tmp_path: Path, told: list[Any]) -> None:
-    @on_demand_feature_view(
+    @on_demand_feature_view(  # type: ignore[untyped-decorator]
         sources=[RequestSource(name="asked", schema=[Field(name="a", dtype=Float64)])],
         schema=[Field(name="b", dtype=Float64)],
         mode="python",

@@ -95,7 +95,8 @@ class _Job:
         source, stored = self.columns.source, self.columns.stored
         times = (stored[self.columns.time], self.columns.created and stored[self.columns.created])
         spans = tuple((window.start, window.end, window.seen, window.seen_start) for window in self.windows)
-        return type(source), str(source.payload()), source.date_partition_column, times, spans
+        where = (type(source), str(source.payload()), str(source.connection_ref))
+        return *where, source.date_partition_column, times, spans
 
 
 def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], object]) -> list[Outcome]:

@@ -48,6 +48,7 @@ def digest(columns: ViewColumns, layout: str) -> str:
     facts = [
         type(source).__name__,
         source.payload(),
+        source.connection_ref,
         columns.stored,
         [columns.join_keys, columns.time, columns.created],
         [(field.name, str(field.dtype)) for field in columns.view.features],

@@ -126,7 +126,7 @@ def test_a_column_of_another_kind_is_named_as_the_source_has_it() -> None:
 
 
 def vectors(length: int, *, declared: bool = True) -> list[Field]:
-    options = {"vector_index": True, "vector_length": length} if declared else {}
+    options: dict[str, Any] = {"vector_index": True, "vector_length": length} if declared else {}
     return [Field(name="v", dtype=Array(Float64), **options)]
 
 

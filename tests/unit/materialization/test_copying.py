@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from feast import FeatureView, Field
+from feast.credentials import ConnectionRef
 from feast.types import Int64, String
 
 from tests.unit.materialization.memory_stores import DRIVER, REGION, Lab, StoppedError, moment, view
@@ -26,6 +27,7 @@ from yummy_feast.online.progress import Copy
 from yummy_feast.sources.parquet import ParquetSource
 
 START, END = moment(100), moment(200)
+ELSEWHERE = ConnectionRef(provider="env", name="elsewhere")
 N, M = Field(name="n", dtype=Int64), Field(name="m", dtype=Int64)
 
 
@@ -125,8 +127,9 @@ def test_views_of_one_source_and_window_are_read_together(lab: Lab) -> None:
         {"source": other_source()},
         {"source": ParquetSource("rows.parquet", name="rows", timestamp_field="n"), "features": [M]},
         {"source": ParquetSource("rows.parquet", name="rows", timestamp_field="at", created_timestamp_column="n")},
+        {"source": ParquetSource("rows.parquet", name="rows", timestamp_field="at", connection_ref=ELSEWHERE)},
     ],
-    ids=["source", "time", "created"],
+    ids=["source", "time", "created", "connection"],
 )
 def test_others_are_read_apart(lab: Lab, change: dict[str, Any]) -> None:
     run(lab, view("a"), view("b", **change))
@@ -313,11 +316,12 @@ def test_a_source_that_changes_before_it_is_read_has_moved_its_rows(lab: Lab) ->
     cut_off(lab, view(), after=7)
     first = lab.source.parts.pop(1)
 
-    def change() -> None:
-        lab.source.parts[3] = first
-
     lab.source.parts[1] = first
-    lab.source.before_open = lambda: (lab.source.parts.pop(1, None), change())
+
+    def change() -> None:
+        lab.source.parts[3] = lab.source.parts.pop(1)
+
+    lab.source.before_open = change
     run(lab, view())
     assert lab.online.sent == [("stats", key) for key in (6, 7, 8, 9, 0, 1, 2, 3, 4, 5)]
 
@@ -356,7 +360,12 @@ def test_two_runs_at_a_time_do_not_take_each_others_counts(lab: Lab) -> None:
 
 def test_counts_are_noted_now_and_then(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[bool] = []
-    lab.online.book.keeps = lambda: bool(noted.append(True)) or True
+
+    def keeps() -> bool:
+        noted.append(True)
+        return True
+
+    lab.online.book.keeps = keeps
     monkeypatch.setattr(copying, "_NOTE_EVERY", 3600.0)
     run(lab, view())
     assert noted == []

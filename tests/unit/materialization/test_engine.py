@@ -97,7 +97,8 @@ def test_a_window_is_marked_as_soon_as_it_is_done(bench: Bench) -> None:
     assert bench.told == [(OURS, "a", START, END), mark("a"), (OURS, "b", START, END), mark("b")]
     assert [job.status() for job in jobs] == [MaterializationJobStatus.SUCCEEDED] * 2
     assert bench.stores is not None
-    assert (bench.stores.offline, bench.stores.online) == ("offline", "online")
+    assert bench.stores.offline is bench.engine.offline_store
+    assert bench.stores.online is bench.engine.online_store
     assert bench.stores.config is bench.engine.repo_config
     assert bench.run([]) == []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from feast import Field
+from feast.credentials import ConnectionRef
 from feast.types import Int32, Int64, UnixTimestamp
 
 from tests.unit.materialization.memory_stores import REGION, view
@@ -171,6 +172,7 @@ def test_what_decides_the_rows_decides_the_digest() -> None:
         _digest(),
         _digest("feast"),
         _digest(source=_source(path="more.parquet")),
+        _digest(source=_source(connection_ref=ConnectionRef(provider="env", name="elsewhere"))),
         _digest(source=_source(created_timestamp_column="made")),
         _digest(source=_source(field_mapping={"m": "n"})),
         _digest(features=[Field(name="n", dtype=Int32)]),
@@ -191,6 +193,11 @@ def test_what_does_not_decide_them_does_not() -> None:
 
 def test_a_view_whose_source_says_nothing_about_itself() -> None:
     columns: Any = SimpleNamespace(
-        source=SimpleNamespace(payload=dict), stored={}, join_keys=(), time="t", created=None, view=view()
+        source=SimpleNamespace(payload=dict, connection_ref=None),
+        stored={},
+        join_keys=(),
+        time="t",
+        created=None,
+        view=view(),
     )
     assert len(digest(columns, "rows")) == 32
