@@ -209,9 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(as_json(cells, kept), indent=2))
     else:
-        print(
-            "get_online_features(...).to_dict(), milliseconds: median (99th percentile; of few calls, about the slowest)."
-        )
+        print("get_online_features(...).to_dict(), milliseconds: median (99th percentile; of few calls the slowest).")
         print(f"{options.keys:,} entities online; one feature float32, the next int64.")
         print(f"{machine(*PACKAGES)}\n")
         head = [
