@@ -82,23 +82,29 @@ def take_turns(todo: Mapping[str, Callable[[], Any]], seconds: float) -> dict[st
 
 
 async def in_flight(store: Any, entities: int, right: object, seconds: float) -> float | None:
-    """Requests per second while ``IN_FLIGHT`` of them are always under way; None if one is wrong."""
+    """Requests per second while ``IN_FLIGHT`` of them are always under way.
+
+    None if the first answer is wrong, or the last one of any caller.
+    """
     service = store.get_feature_service("all")
     rows = [{"entity": number} for number in range(entities)]
     if await fetch_async(store, service, rows) != right:
         return None
     over = time.perf_counter() + seconds
 
-    async def caller() -> int:
-        count = 0
-        while time.perf_counter() < over:
-            await fetch_async(store, service, rows)
+    async def caller() -> tuple[int, object]:
+        count, answer = 0, None
+        while not count or time.perf_counter() < over:
+            answer = await fetch_async(store, service, rows)
             count += 1
-        return count
+        return count, answer
 
     started = time.perf_counter()
-    counts = await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))
-    return sum(counts) / (time.perf_counter() - started)
+    found = await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))
+    taken = time.perf_counter() - started
+    if any(answer != right for _, answer in found):
+        return None
+    return sum(count for count, _ in found) / taken
 
 
 def measure(options: argparse.Namespace) -> list[Cell]:
@@ -180,7 +186,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--features", default="50,250", help="features in a request (%(default)s)")
     parser.add_argument("--views", default="1,5,25", help="views they are spread over (%(default)s)")
     parser.add_argument("--keys", type=int, default=1000, help="entities that are online (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=4, help="how long to measure each size (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=3, help="how long to measure each size (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     for name in ("entities", "features", "views"):
@@ -203,12 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(as_json(cells, kept), indent=2))
     else:
-        print(
-            "get_online_features(...).to_dict(), milliseconds: median (99th percentile; of less than 100 calls, which"
-        )
-        print(
-            f"slow ones are, the slowest or nearly so). {options.keys:,} entities, half float32, half int64 features."
-        )
+        print("get_online_features(...).to_dict(), milliseconds: median (99th percentile; of few calls the slowest).")
+        print(f"{options.keys:,} entities online; one feature float32, the next int64.")
         print(f"{machine(*PACKAGES)}\n")
         head = [
             "entities x features, views",

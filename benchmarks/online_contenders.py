@@ -14,12 +14,13 @@ import pandas as pd
 
 PROJECT = "bench"
 OURS = "yummy_feast.YummyOnlineStore"
-# Each has a database of its own on the one server.
 ONLINE_STORES = {
-    "feast": {"type": "redis", "db": 1},
-    "rows": {"type": OURS, "layout": "rows", "db": 2},
-    "layout-feast": {"type": OURS, "layout": "feast", "db": 3},
+    "feast": {"type": "redis"},
+    "rows": {"type": OURS, "layout": "rows"},
+    "layout-feast": {"type": OURS, "layout": "feast"},
 }
+# Each has a database of its own on the one server.
+DATABASES = {"feast": 1, "rows": 2, "layout-feast": 3}
 CONTENDERS = {
     "feast": "Feast's Redis store",
     "rows": "yummy",
@@ -76,8 +77,7 @@ def open_store(name: str, shape: Shape, address: str, folder: Path, file: Path, 
     from feast.types import Float32, Int64
     from feast.value_type import ValueType
 
-    online = {**ONLINE_STORES[name]}
-    online["connection_string"] = f"{address},db={online.pop('db')}"
+    online = {**ONLINE_STORES[name], "connection_string": f"{address},db={DATABASES[name]}"}
     config = RepoConfig(
         project=PROJECT,
         provider="local",
@@ -146,7 +146,7 @@ def hmget(store: Any, name: str, shape: Shape, address: str, entities: int) -> C
     keys = encoder.encode_columns({"entity": list(range(entities))})
     fields = [field for view, names in shape.names.items() for field in layout.fields(view.encode(), names)]
     host, _, port = address.rpartition(":")
-    client = Redis(host=host, port=int(port), db=int(ONLINE_STORES[name]["db"]))
+    client = Redis(host=host, port=int(port), db=DATABASES[name])
 
     def read() -> list[list[bytes]]:
         pipe = client.pipeline(transaction=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -194,6 +195,29 @@ def test_online_answers_are_compared_before_they_are_timed(
     for cell in json.loads(capsys.readouterr().out)["cells"]:
         assert cell["wrong"] == ["async", "feast", "layout-feast", "rows"]
         assert cell["contenders"]["rows"]["median"] is cell["async_requests_per_second"] is None
+
+
+def test_an_answer_that_goes_wrong_under_way_has_no_rate() -> None:
+    right = {"entity": [0]}
+
+    class Response:
+        def __init__(self, answer: dict[str, list[int]]) -> None:
+            self.to_dict = lambda: answer
+
+    class Store:
+        def __init__(self, right_ones: int) -> None:
+            self.left = right_ones
+
+        def get_feature_service(self, name: str) -> str:
+            return name
+
+        async def get_online_features_async(self, *_: object) -> Response:
+            self.left -= 1
+            return Response(right if self.left >= 0 else {"entity": [1]})
+
+    assert asyncio.run(online.in_flight(Store(0), 1, right, 0)) is None
+    assert asyncio.run(online.in_flight(Store(8), 1, right, 0)) is None
+    assert asyncio.run(online.in_flight(Store(9), 1, right, 0)) is not None
 
 
 def test_plain_hmgets_must_find_every_field() -> None:
