@@ -279,16 +279,16 @@ def _per_job(members: Sequence[Sequence[int]], values: Sequence[int]) -> dict[in
 
 def _batches(
     stores: Stores, jobs: Sequence[_Job], members: Sequence[Sequence[int]], found: Newest, skips: Sequence[int]
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(index of the job, its next rows under Feast's names)."""
+) -> Iterator[tuple[Sequence[int], Sequence[pa.RecordBatch]]]:
+    """(indices of the jobs of one read, the next rows of each under Feast's names: the same rows of the source)."""
     limit = stores.config.materialization_config.online_write_batch_size
     gathered = [Gathering() for _ in members]
 
-    def out(read: int, rows: pa.Table | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def out(read: int, rows: pa.Table | None) -> Iterator[tuple[Sequence[int], Sequence[pa.RecordBatch]]]:
         if rows is not None:
-            for index in members[read]:
-                for batch in jobs[index].columns.batches(rows, limit):
-                    yield index, batch
+            views = [jobs[index].columns.batches(rows, limit) for index in members[read]]
+            for parts in zip(*views, strict=True):
+                yield members[read], parts
 
     for read, batch in found.batches(skips):
         yield from out(read, gathered[read].add(batch))

@@ -93,6 +93,13 @@ class KeyEncoder:
             for number in self._kinds
         )
 
+    def makes_the_same(self, other: KeyEncoder) -> bool:
+        """Whether both make the same keys of the same values."""
+        mine, theirs = (
+            (type(one), one.join_keys, one._head, one._parts, getattr(one, "_tail", b"")) for one in (self, other)
+        )
+        return mine == theirs
+
     def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> list[bytes | None]:
         """One key per row from Python values by join key; None where a value is None.
 

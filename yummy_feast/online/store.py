@@ -31,7 +31,7 @@ from yummy_feast.online.redis import Client, RedisSettings, client_for, translat
 from yummy_feast.online.retention import expires_fields, expires_fields_async
 from yummy_feast.online.retrieval import StoredRow, read_each, read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Progress, Stream, Target, Written, write_protos, write_streams
+from yummy_feast.online.writer import Progress, Rows, Stream, Target, Written, write_protos, write_streams
 from yummy_feast.online.writer_async import write_protos_async
 from yummy_feast.values import kind_of
 
@@ -174,16 +174,16 @@ class YummyOnlineStore(OnlineStore):
         """
         heard = None if progress is None else lambda _, part: progress(part.rows)
         tables = [(table, timestamp_field, created_timestamp_column)]
-        return self.write_streams(config, tables, ((0, batch) for batch in batches), heard)[0]
+        return self.write_streams(config, tables, (((0,), (batch,)) for batch in batches), heard)[0]
 
     def write_streams(
         self,
         config: RepoConfig,
         tables: Sequence[TimedView],
-        batches: Iterable[tuple[int, pa.RecordBatch]],
+        batches: Iterable[Rows],
         acknowledged: Callable[[int, Written], Any] | None = None,
     ) -> list[Written]:
-        """The same for several views at a time, as materialization streams them: (which of ``tables``, rows).
+        """The same for several views at a time, as materialization streams them: (which of ``tables``, rows of each).
 
         Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
         """

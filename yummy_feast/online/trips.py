@@ -6,8 +6,9 @@ Pure: whoever holds a connection sends the trips, a thread (``writer``) or an ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from yummy_feast.errors import ColumnNotFoundError, ValueTypeError, nearest
 from yummy_feast.online.arrow_numbers import microseconds
 from yummy_feast.online.columns import Column, convert, of_messages, of_stored
 from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder
-from yummy_feast.online.layouts.base import Command, Packed, Target, Times
+from yummy_feast.online.layouts.base import Command, Joined, Packed, Target, Times
 
 if TYPE_CHECKING:
     from feast.protos.feast.types.Value_pb2 import Value
@@ -28,6 +29,9 @@ _BYTES_PER_SCRIPT = 1024 * 1024
 _SCRIPTS_PER_TRIP = 16
 _BYTES_PER_TRIP = 8 * 1024 * 1024
 _BATCH_ROWS = 16 * 1024
+
+_Pair = tuple[bytes, tuple[bytes, ...]]
+"""A key, and a row of each view."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,27 +73,32 @@ class Trip:
     first: a command that must have taken effect before any of ``commands`` does: ahead of them down the same
     connection, or acknowledged before them where nodes answer independently. Its reply means nothing.
     settled: rows that need no command. A trip may have no other.
-    tag: for who made it, to tell trips of several views apart.
+    tags: for who made it, to tell views apart: one, or one per view where a command carries a row of each. ``rows`` and
+    ``settled`` are those of a single view.
     """
 
     commands: list[Command]
     rows: int
     first: Command | None = None
     settled: Written = Written()
-    tag: int = 0
+    tags: tuple[int, ...] = (0,)
 
     @property
     def is_small(self) -> bool:
         """Whether it is over sooner than a thread is started: a push."""
-        return self.rows <= _KEYS_PER_SCRIPT
+        return self.rows * len(self.tags) <= _KEYS_PER_SCRIPT
 
     def outcome(self, replies: Iterable[Any]) -> Written:
         """What became of all its rows, ``settled`` included; ``replies`` to ``commands``, in any order."""
-        written = equal = 0
-        for counts in replies:
-            written += counts[0]
-            equal += counts[1]
-        return self.settled + Written(written=written, equal=equal, older=self.rows - written - equal)
+        return self.outcomes(replies)[0]
+
+    def outcomes(self, replies: Iterable[Any]) -> list[Written]:
+        """The same per tag."""
+        totals = [sum(column) for column in zip(*replies, strict=True)] or [0, 0] * len(self.tags)
+        return [
+            self.settled + Written(written=written, equal=equal, older=self.rows - written - equal)
+            for written, equal in zip(totals[::2], totals[1::2], strict=True)
+        ]
 
 
 def arrow_trips(
@@ -112,6 +121,37 @@ def arrow_trips(
             columns = [convert(name, number, _column(part, name)) for name, number in target.features]
             created = _column(part, created_timestamp_column) if created_timestamp_column else None
             yield from _trips(target, keys, columns, _times(_column(part, timestamp_field), created))
+
+
+def joint_trips(
+    targets: Sequence[Target], encoder: KeyEncoder, batches: Sequence[pa.RecordBatch], times: tuple[str, str | None]
+) -> Iterator[Trip]:
+    """Rows of several views of the same entities, one of ``batches`` per target: the same keys and times row by row.
+
+    times: the columns of the event and created timestamps. Where the layout cannot join them, each view goes by itself.
+    Raises as ``arrow_trips``.
+    """
+    event, created = times
+    for start in range(0, batches[0].num_rows, _BATCH_ROWS):
+        parts = [batch.slice(start, _BATCH_ROWS) for batch in batches]
+        keys = encoder.encode_arrow({name: _column(parts[0], name) for name in encoder.join_keys})
+        moments = _times(_column(parts[0], event), _column(parts[0], created) if created else None)
+        packs = [
+            target.layout.pack(
+                target, [convert(name, number, _column(part, name)) for name, number in target.features], moments
+            )
+            for target, part in zip(targets, parts, strict=True)
+        ]
+        joined = targets[0].layout.joined(targets, packs)
+        if joined is None:
+            for number, (target, packed) in enumerate(zip(targets, packs, strict=True)):
+                for trip in _trips_of(target, packed, keys, moments):
+                    yield replace(trip, tags=(number,))
+            continue
+        rows = list(zip(*(pack.rows for pack in packs), strict=True))
+        pairs = [(key, row) for key, row in zip(keys, rows, strict=True) if key is not None]
+        settled = Written(keyless=len(keys) - len(pairs))
+        yield from _cut(targets[0], joined, pairs, settled, tuple(range(len(targets))))
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -177,29 +217,39 @@ def _times(event: pa.Array, created: pa.Array | None) -> Times:
 
 
 def _trips(target: Target, keys: Sequence[bytes | None], columns: Sequence[Column], times: Times) -> Iterator[Trip]:
-    packed = target.layout.pack(target, columns, times)
-    pairs = [(key, row) for key, row in zip(keys, packed.rows, strict=True) if key is not None]
+    return _trips_of(target, target.layout.pack(target, columns, times), keys, times)
+
+
+def _trips_of(target: Target, packed: Packed, keys: Sequence[bytes | None], times: Times) -> Iterator[Trip]:
+    pairs = [(key, (row,)) for key, row in zip(keys, packed.rows, strict=True) if key is not None]
     keyless = len(keys) - len(pairs)
     if not (target.newer_wins and target.layout.compares_created):
-        pairs = [(key, packed.rows[row]) for key, row in _newest(keys, times).items()]
+        pairs = [(key, (packed.rows[row],)) for key, row in _newest(keys, times).items()]
     settled = Written(keyless=keyless, older=len(keys) - keyless - len(pairs))
+    return _cut(target, Joined(packed.script, packed.arguments, packed.first), pairs, settled, (0,))
+
+
+def _cut(
+    target: Target, joined: Joined, pairs: Sequence[_Pair], settled: Written, tags: tuple[int, ...]
+) -> Iterator[Trip]:
+    """Scripts and round trips, neither so many rows nor so large that others wait."""
+    most = max(1, _KEYS_PER_SCRIPT // len(tags))
     groups: list[tuple[int, int]] = []
     start = stop = size = trip_size = 0
-    for stop, (_, row) in enumerate(pairs, 1):
-        size += len(row)
-        if stop - start < _KEYS_PER_SCRIPT and size < _BYTES_PER_SCRIPT and stop < len(pairs):
+    for stop, (_, rows) in enumerate(pairs, 1):
+        size += sum(map(len, rows))
+        if stop - start < most and size < _BYTES_PER_SCRIPT and stop < len(pairs):
             continue
         groups.append((start, stop))
         trip_size += size
         start, size = stop, 0
-        # Neither so many nor so large that others wait.
         if len(groups) == _SCRIPTS_PER_TRIP or trip_size >= _BYTES_PER_TRIP or stop == len(pairs):
             # With the last trip: whoever counts acknowledged rows may go on after so many of them.
             last = settled if stop == len(pairs) else Written()
-            yield _trip(target, packed, pairs[groups[0][0] : stop], groups, last)
+            yield _trip(target, joined, pairs[groups[0][0] : stop], groups, last, tags)
             groups, trip_size = [], 0
     if not pairs:
-        yield Trip([], 0, None, settled)
+        yield Trip([], 0, None, settled, tags)
 
 
 def _newest(keys: Sequence[bytes | None], times: Times) -> dict[bytes, int]:
@@ -224,10 +274,11 @@ def _age(event: int, created: int | None) -> tuple[int, bool, int]:
 
 def _trip(
     target: Target,
-    packed: Packed,
-    pairs: Sequence[tuple[bytes, bytes]],
+    joined: Joined,
+    pairs: Sequence[_Pair],
     groups: Sequence[tuple[int, int]],
     settled: Written,
+    tags: tuple[int, ...],
 ) -> Trip:
     """``groups``: the ranges of rows, counted from wherever, that each share a script."""
     if target.one_key_scripts:
@@ -237,5 +288,5 @@ def _trip(
     commands: list[Command] = []
     for start, stop in groups:
         keys, rows = zip(*pairs[start - offset : stop - offset], strict=True)
-        commands.append(("EVAL", packed.script, len(keys), *keys, *packed.arguments, *rows))
-    return Trip(commands, len(pairs), packed.first, settled)
+        commands.append(("EVAL", joined.script, len(keys), *keys, *joined.arguments, *chain.from_iterable(rows)))
+    return Trip(commands, len(pairs), joined.first, settled, tags)

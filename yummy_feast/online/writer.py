@@ -15,7 +15,7 @@ from redis import Redis
 from yummy_feast.online.keys import KeyEncoder
 from yummy_feast.online.layouts.base import Target
 from yummy_feast.online.pipeline import execute
-from yummy_feast.online.trips import Trip, Written, arrow_trips, proto_trips
+from yummy_feast.online.trips import Trip, Written, arrow_trips, joint_trips, proto_trips
 
 if TYPE_CHECKING:
     from feast.protos.feast.types.Value_pb2 import Value
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Stream", "Target", "Written", "send", "write_batches", "write_protos", "write_streams"]
 
 Progress = Callable[[int], Any]
+Rows = tuple[Sequence[int], Sequence[pa.RecordBatch]]
+"""Which streams, and a batch for each of them; see ``write_streams``."""
 
 _TRIPS_IN_FLIGHT = 2
 
@@ -55,7 +57,7 @@ def write_batches(
     Raises as ``trips.arrow_trips``, and what redis-py raises.
     """
     stream = Stream(target, encoder, timestamp_field, created_timestamp_column)
-    return write_streams(client, [stream], ((0, batch) for batch in batches), _counting(progress))[0]
+    return write_streams(client, [stream], (((0,), (batch,)) for batch in batches), _counting(progress))[0]
 
 
 def _counting(progress: Progress | None) -> Callable[[int, Written], Any] | None:
@@ -65,10 +67,12 @@ def _counting(progress: Progress | None) -> Callable[[int, Written], Any] | None
 def write_streams(
     client: Client,
     streams: Sequence[Stream],
-    batches: Iterable[tuple[int, pa.RecordBatch]],
+    batches: Iterable[Rows],
     acknowledged: Callable[[int, Written], Any] | None = None,
 ) -> list[Written]:
-    """Write every row of ``batches``: (index of the stream, rows with its join keys, features and times as columns).
+    """Write every row of ``batches``: (indices of streams, per stream rows with its join keys, features and times as
+    columns). Streams that come together are of the same entities and times, row by row: where they lie in one hash, one
+    look and one write do for all of them.
 
     Returns what became of the rows of each stream. ``acknowledged`` is called with the index of a stream and what
     became of its next rows once Redis has answered; a stream's rows are acknowledged in the order they were given.
@@ -78,12 +82,10 @@ def write_streams(
     totals = [Written()] * len(streams)
 
     def trips() -> Iterator[Trip]:
-        for index, batch in batches:
-            stream = streams[index]
-            for trip in arrow_trips(
-                stream.target, stream.encoder, [batch], stream.timestamp_field, stream.created_timestamp_column
-            ):
-                yield replace(trip, tag=index)
+        for indices, parts in batches:
+            some = [streams[index] for index in indices]
+            for trip in _trips_of(some, parts):
+                yield replace(trip, tags=tuple(indices[tag] for tag in trip.tags))
 
     def account(index: int, part: Written) -> None:
         totals[index] += part
@@ -92,6 +94,17 @@ def write_streams(
 
     send(client, trips(), account)
     return totals
+
+
+def _trips_of(streams: Sequence[Stream], batches: Sequence[pa.RecordBatch]) -> Iterator[Trip]:
+    first = streams[0]
+    times = (first.timestamp_field, first.created_timestamp_column)
+    if len(streams) > 1 and all(stream.encoder.makes_the_same(first.encoder) for stream in streams):
+        yield from joint_trips([stream.target for stream in streams], first.encoder, batches, times)
+        return
+    for tag, (stream, batch) in enumerate(zip(streams, batches, strict=True)):
+        for trip in arrow_trips(stream.target, stream.encoder, [batch], *times):
+            yield replace(trip, tags=(tag,))
 
 
 def write_protos(
@@ -122,25 +135,29 @@ def send(client: Client, trips: Iterable[Trip], acknowledged: Callable[[int, Wri
     """Send ``trips`` in the background, a bounded number ahead, and wait for all of them.
 
     One thread sends, so rows reach Redis in the order they were given, and ``acknowledged`` hears of each trip in that
-    order: its tag, and what became of its rows. After an error, what was acknowledged stays.
+    order: its tags, and what became of the rows of each. After an error, what was acknowledged stays.
     """
-    in_flight: deque[tuple[int, Future[Written]]] = deque()
+    in_flight: deque[tuple[Trip, Future[list[Written]]]] = deque()
     pool: ThreadPoolExecutor | None = None
 
+    def tell(trip: Trip, outcomes: list[Written]) -> None:
+        for tag, outcome in zip(trip.tags, outcomes, strict=True):
+            acknowledged(tag, outcome)
+
     def wait() -> None:
-        tag, sent = in_flight.popleft()
-        acknowledged(tag, sent.result())
+        trip, sent = in_flight.popleft()
+        tell(trip, sent.result())
 
     try:
         for trip in trips:
             if pool is None and trip.is_small:
                 # A push: a thread would cost more than it hides.
-                acknowledged(trip.tag, _send(client, trip))
+                tell(trip, _send(client, trip))
                 continue
             pool = pool or ThreadPoolExecutor(1, thread_name_prefix="yummy-writer")
             while len(in_flight) >= _TRIPS_IN_FLIGHT:
                 wait()
-            in_flight.append((trip.tag, pool.submit(_send, client, trip)))
+            in_flight.append((trip, pool.submit(_send, client, trip)))
         while in_flight:
             wait()
     finally:
@@ -148,11 +165,11 @@ def send(client: Client, trips: Iterable[Trip], acknowledged: Callable[[int, Wri
             pool.shutdown(cancel_futures=True)
 
 
-def _send(client: Client, trip: Trip) -> Written:
+def _send(client: Client, trip: Trip) -> list[Written]:
     if not trip.commands:
-        return trip.settled
+        return [trip.settled] * len(trip.tags)
     # Nodes of a cluster answer independently: what must come first has to be acknowledged first.
     if trip.first is not None and not isinstance(client, Redis):
         execute(client, [trip.first])
     first = [trip.first] if trip.first is not None and isinstance(client, Redis) else []
-    return trip.outcome(execute(client, [*first, *trip.commands])[-len(trip.commands) :])
+    return trip.outcomes(execute(client, [*first, *trip.commands])[-len(trip.commands) :])

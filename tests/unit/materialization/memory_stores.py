@@ -171,10 +171,10 @@ class Online:
         self,
         config: Any,
         tables: Sequence[Any],
-        batches: Iterable[tuple[int, pa.RecordBatch]],
+        batches: Iterable[tuple[Sequence[int], Sequence[pa.RecordBatch]]],
         acknowledged: Callable[[int, Written], object],
     ) -> None:
-        for index, batch in batches:
+        for index, batch in (pair for indices, parts in batches for pair in zip(indices, parts, strict=True)):
             self.sizes.append(batch.num_rows)
             name = tables[index][0].name
             for key in batch.column(0).to_pylist():

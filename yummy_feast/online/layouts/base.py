@@ -96,6 +96,17 @@ class Packed(NamedTuple):
     first: Command | None = None
 
 
+class Joined(NamedTuple):
+    """How rows of several views go in one script: ``EVAL script n <n keys> *arguments <per key a row of each view>``.
+
+    It answers [written, equal] per view, one after the other. first: as in ``Packed``.
+    """
+
+    script: bytes
+    arguments: Command
+    first: Command | None = None
+
+
 Found = tuple[list[tuple[Any, ...] | None], list[int]]
 """One view's rows out of replies, aligned with them, and their event timestamps.
 
@@ -146,6 +157,10 @@ class Layout(ABC):
 
         ``columns`` are those of ``target.features``. Raises ValueTypeError for a row that cannot be stored.
         """
+
+    def joined(self, targets: Sequence[Target], packs: Sequence[Packed]) -> Joined | None:
+        """One script for several views of the same entities; None where each view must go by itself."""
+        return None
 
     @abstractmethod
     def pattern(self, project: str) -> bytes:

@@ -13,6 +13,7 @@ from yummy_feast.online.keys import KeyEncoder, match_pattern, progress_key, sch
 from yummy_feast.online.layouts.base import (
     Command,
     Found,
+    Joined,
     Layout,
     Packed,
     Reader,
@@ -23,13 +24,15 @@ from yummy_feast.online.layouts.base import (
     Wanted,
 )
 from yummy_feast.online.rows import FINGERPRINT, HEADER_SIZE, TOMBSTONE, encode, fit
-from yummy_feast.online.scripts import LAST_WINS, NEWER_WINS
+from yummy_feast.online.scripts import LAST_WINS, NEWER_WINS, NEWER_WINS_EACH
 
 if TYPE_CHECKING:
     from feast.value_type import ValueType
 
 _EVENT_TIME = struct.Struct(">xQ").unpack_from
 _SIGN = 1 << 63
+# So many fit on Lua's stack with their fields, whatever it was built with.
+_MOST_VIEWS = 1000
 
 
 class RowsLayout(Layout):
@@ -89,6 +92,18 @@ class RowsLayout(Layout):
         script = NEWER_WINS if target.newer_wins else LAST_WINS
         registration = target.book.registration(target.view, schema)
         return Packed(script, (target.view, target.retention, int(target.field_expiry)), rows, registration)
+
+    def joined(self, targets: Sequence[Target], packs: Sequence[Packed]) -> Joined | None:
+        """All views of an entity lie in one hash, so one look and one write do for all of them."""
+        kept_whole = any(target.retention and not target.field_expiry for target in targets)
+        if len(targets) > _MOST_VIEWS or kept_whole or not all(target.newer_wins for target in targets):
+            return None
+        views = [item for target in targets for item in (target.view, target.retention)]
+        # One HSET registers all schemas: its name and key are the same.
+        schemas = [pack.first for pack in packs if pack.first is not None]
+        first = (*schemas[0][:2], *(item for command in schemas for item in command[2:])) if schemas else None
+        arguments = (int(all(target.field_expiry for target in targets)), len(targets), *views)
+        return Joined(NEWER_WINS_EACH, arguments, first)
 
     def pattern(self, project: str) -> bytes:
         """The prefix that no other project's keys have."""
