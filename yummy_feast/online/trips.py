@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Enough keys to make a call cheap, few enough that other clients are served in between.
 _KEYS_PER_SCRIPT = 128
+_JOINT_ROWS_PER_SCRIPT = 1024
 _BYTES_PER_SCRIPT = 1024 * 1024
 _SCRIPTS_PER_TRIP = 16
 _BYTES_PER_TRIP = 8 * 1024 * 1024
@@ -233,7 +234,8 @@ def _cut(
     target: Target, joined: Joined, pairs: Sequence[_Pair], settled: Written, tags: tuple[int, ...]
 ) -> Iterator[Trip]:
     """Scripts and round trips, neither so many rows nor so large that others wait."""
-    most = max(1, _KEYS_PER_SCRIPT // len(tags))
+    # Rows of one key cost less together.
+    most = max(1, min(_KEYS_PER_SCRIPT, _JOINT_ROWS_PER_SCRIPT // len(tags)))
     groups: list[tuple[int, int]] = []
     start = stop = size = trip_size = 0
     for stop, (_, rows) in enumerate(pairs, 1):
