@@ -202,9 +202,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    # Both stores have something to say about each call; whoever runs this in a process of more gets their words back.
     logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
-    cells = measure(options)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cells = measure(options)
+    finally:
+        logging.disable(logging.NOTSET)
     kept = floors(cells)
     if options.json:
         print(json.dumps(as_json(cells, kept), indent=2))
