@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,12 +131,13 @@ def fill(
     cell: Cell, stores: dict[str, Any], shape: Shape, address: str, right: dict[str, list[Any]], seconds: float
 ) -> None:
     """Ask everybody once for the answer, and time those who know it."""
-    todo = calls(stores, shape, address, cell.entities)
-    for name, call in todo.items():
-        answer = call()
-        if not (answer == right if name in STORES else is_full(answer, cell.entities)):
-            cell.wrong.add(name)
-    cell.seconds = take_turns({name: call for name, call in todo.items() if name not in cell.wrong}, seconds)
+    with ExitStack() as until:
+        todo = calls(stores, shape, address, cell.entities, until)
+        for name, call in todo.items():
+            answer = call()
+            if not (answer == right if name in STORES else is_full(answer, cell.entities)):
+                cell.wrong.add(name)
+        cell.seconds = take_turns({name: call for name, call in todo.items() if name not in cell.wrong}, seconds)
     cell.answers = asyncio.run(in_flight(stores["rows"], cell.entities, right, seconds / 5))
     if cell.answers is None:
         cell.wrong.add("async")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,6 +29,7 @@ CONTENDERS = {
     "layout-feast": "yummy, layout: feast",
     "hmget-rows": "HMGET of yummy's fields",
     "hmget-feast": "HMGET of Feast's fields",
+    "socket-rows": "bare socket, yummy's fields",
 }
 # What answers with features, and so can be wrong.
 STORES = ("feast", "rows", "layout-feast")
@@ -123,28 +126,37 @@ async def fetch_async(store: Any, service: Any, rows: list[dict[str, int]]) -> d
     return answer
 
 
-def calls(stores: dict[str, Any], shape: Shape, address: str, entities: int) -> dict[str, Callable[[], Any]]:
-    """What is timed for the first ``entities``, per contender."""
+def calls(
+    stores: dict[str, Any], shape: Shape, address: str, entities: int, until: ExitStack
+) -> dict[str, Callable[[], Any]]:
+    """What is timed for the first ``entities``, per contender. Connections are closed with ``until``."""
     rows = [{"entity": number} for number in range(entities)]
     found: dict[str, Callable[[], Any]] = {
         name: partial(fetch, store, store.get_feature_service("all"), rows) for name, store in stores.items()
     }
     found["hmget-rows"] = hmget(stores["rows"], "rows", shape, address, entities)
     found["hmget-feast"] = hmget(stores["layout-feast"], "layout-feast", shape, address, entities)
+    found["socket-rows"] = until.enter_context(bare_socket(stores["rows"], "rows", shape, address, entities))
     return found
 
 
-def hmget(store: Any, name: str, shape: Shape, address: str, entities: int) -> Callable[[], list[list[bytes]]]:
-    """redis-py's pipeline of the HMGETs that a store's answer takes, with nothing made of the replies."""
+def keys_and_fields(store: Any, shape: Shape, entities: int) -> tuple[list[bytes], list[bytes]]:
+    """The hashes of the first ``entities``, and the fields of each that a store's answer takes."""
     from feast.value_type import ValueType
-    from redis import Redis
 
     from yummy_feast.online.layouts import layout_of
 
     layout = layout_of(store.config)
     encoder = layout.key_encoder(PROJECT, [("entity", ValueType.INT64)])
     keys = encoder.encode_columns({"entity": list(range(entities))})
-    fields = [field for view, names in shape.names.items() for field in layout.fields(view.encode(), names)]
+    return keys, [field for view, names in shape.names.items() for field in layout.fields(view.encode(), names)]
+
+
+def hmget(store: Any, name: str, shape: Shape, address: str, entities: int) -> Callable[[], list[list[bytes]]]:
+    """redis-py's pipeline of the HMGETs that a store's answer takes, with nothing made of the replies."""
+    from redis import Redis
+
+    keys, fields = keys_and_fields(store, shape, entities)
     host, _, port = address.rpartition(":")
     client = Redis(host=host, port=int(port), db=DATABASES[name])
 
@@ -156,6 +168,42 @@ def hmget(store: Any, name: str, shape: Shape, address: str, entities: int) -> C
         return replies
 
     return read
+
+
+@contextmanager
+def bare_socket(
+    store: Any, name: str, shape: Shape, address: str, entities: int
+) -> Iterator[Callable[[], list[list[bytes]]]]:
+    """The same HMGETs without any client: bytes packed once, sent in one go, and hiredis to split the replies.
+
+    What is left is the server's time and the way there and back, which no store can go below.
+    """
+    import hiredis
+
+    keys, fields = keys_and_fields(store, shape, entities)
+    request = b"".join(hiredis.pack_command((b"HMGET", key, *fields)) for key in keys)
+    host, _, port = address.rpartition(":")
+    link = socket.create_connection((host, int(port)), timeout=10)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    reader = hiredis.Reader()
+
+    def exchange(packed: bytes, count: int) -> list[Any]:
+        link.sendall(packed)
+        replies: list[Any] = []
+        while len(replies) < count:
+            reply = reader.gets()
+            if reply is not False:
+                replies.append(reply)
+                continue
+            data = link.recv(1 << 16)
+            if not data:
+                raise ConnectionError(f"{address} closed the connection after {len(replies)} of {count} replies")
+            reader.feed(data)
+        return replies
+
+    with link:
+        exchange(hiredis.pack_command((b"SELECT", str(DATABASES[name]))), 1)
+        yield partial(exchange, request, entities)
 
 
 def is_full(replies: Sequence[Sequence[bytes | None]], entities: int) -> bool:

