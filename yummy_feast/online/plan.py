@@ -94,11 +94,13 @@ class Binding:
     echoes: (request column, kind) of each join key that the answer repeats; kind 0: inferred from the values.
     request_data: columns that on-demand views read.
     heading: the answer's columns.
+    unused: request columns that are neither join key nor request data of what is asked for.
     """
 
     echoes: tuple[tuple[str, int], ...]
     request_data: tuple[str, ...]
     heading: Heading
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,11 +140,8 @@ class OnlinePlan:
             # Callers may invent column names without end.
             if len(self.bindings) < _MAX_BINDINGS:
                 self.bindings[names] = binding
-        if strict:
-            needed = self.needed_columns() | self.request_data
-            unused = [name for name in names if name not in needed | DUMMY_COLUMNS]
-            if unused:
-                raise unknown_columns(unused, sorted(needed))
+        if strict and binding.unused:
+            raise unknown_columns(binding.unused, sorted(self.needed_columns() | self.request_data))
         return binding
 
     def needed_columns(self) -> set[str]:
@@ -168,7 +167,9 @@ class OnlinePlan:
         columns = [(name, kind, 0) for name, kind in echoes]
         columns += [(column.name, column.kind, column.rows) for column in self.columns]
         request_data = tuple(name for name in names if name in self.request_data)
-        return Binding(echoes, request_data, Heading.of(columns, self.versions))
+        known = needed | self.request_data | DUMMY_COLUMNS
+        unused = tuple(name for name in names if name not in known)
+        return Binding(echoes, request_data, Heading.of(columns, self.versions), unused)
 
 
 def taker(positions: Sequence[int], width: int) -> Callable[[Sequence[Any]], Sequence[Any]]:

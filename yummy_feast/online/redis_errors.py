@@ -28,6 +28,8 @@ _REPLIES: Final = {
     "LOADING": ("is still loading its data", "try again in a moment"),
 }
 _CLUSTER_DOWN: Final = _REPLIES["CLUSTERDOWN"]
+REDIS_ERRORS: Final = (exceptions.RedisError, exceptions.RedisClusterException)
+"""What the Redis client raises, and ``translate`` takes."""
 ENDLESS_MOVES: Final = "TTL exhausted."
 """How redis-py's cluster client says it."""
 # What redis-py puts in front of an error in a pipeline: a script and half a row are no help.
@@ -61,7 +63,7 @@ def translated(settings: RedisSettings) -> Iterator[None]:
     """
     try:
         yield
-    except (exceptions.RedisError, exceptions.RedisClusterException) as error:
+    except REDIS_ERRORS as error:
         raise translate(error, settings) from error
 
 

@@ -13,6 +13,7 @@ found by the layout's readers -> columns. Statuses and ages are decided here and
 
 from __future__ import annotations
 
+import asyncio
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ StoredRow = tuple[int, tuple[Any, ...]]
 """A row's event timestamp (microseconds since 1970) and its stored values."""
 
 _FOREVER = -(1 << 63)
+_ONE_PRESENT = (Status.PRESENT.value,)
 _PRESENT, _NOT_FOUND, _TOO_OLD = Status.PRESENT.value, Status.NOT_FOUND.value, Status.OUTSIDE_MAX_AGE.value
 
 
@@ -137,9 +139,23 @@ async def read_async(
 ) -> OnlineFeatures:
     """The same over the running loop's connection: nothing blocks, and no thread is used."""
     question = ask(plan, columns, length, strict=strict)
-    replies = await read_hashes_async(mux, question.reads)
+    return await answer_async(question, await fetch_async(question, mux), mux, book)
+
+
+async def fetch_async(question: Question, mux: AnyMux) -> list[list[Reply]]:
+    """Redis' replies to ``question``, after one round trip. Raises what redis-py raises."""
+    return await read_hashes_async(mux, question.reads)
+
+
+async def answer_async(
+    question: Question, replies: Sequence[Sequence[Reply]], mux: AnyMux, book: SchemaBook, *, in_thread: bool = False
+) -> OnlineFeatures:
+    """``answer`` with the ages of now, and with schemas that are asked of Redis where this process has not met them.
+
+    in_thread: leave the loop free meanwhile, for answers that take long.
+    """
     now = time.time_ns() // 1000
-    return await _knowing_schemas(mux, book, lambda met: answer(question, replies, met, now))
+    return await _knowing_schemas(mux, book, lambda met: answer(question, replies, met, now), in_thread)
 
 
 def read_rows(
@@ -201,11 +217,13 @@ async def read_rows_async(
     return await _knowing_schemas(mux, book, lambda met: rows_of(layout, met, stored_as, wanted, keys, replies))
 
 
-async def _knowing_schemas(mux: AnyMux, book: SchemaBook, decode: Callable[[Schemas], _T]) -> _T:
+async def _knowing_schemas(
+    mux: AnyMux, book: SchemaBook, decode: Callable[[Schemas], _T], in_thread: bool = False
+) -> _T:
     """What ``decode`` makes of its rows once every schema among them is known."""
     while True:
         try:
-            return decode(book.met)
+            return await asyncio.to_thread(decode, book.met) if in_thread else decode(book.met)
         except UnmetSchemaError as unmet:
             [reply] = await mux.execute([book.question(unmet.view, unmet.fingerprint)])
             if isinstance(reply, Exception):
@@ -243,9 +261,12 @@ def _read_view(
 ) -> tuple[Sequence[Sequence[Any]], Rows]:
     """The features of one view, as columns in the order of the request's rows, and who was found and when."""
     view = plan.views[index]
-    missing = (None,) * len(view.features)
     oldest = now - view.ttl if view.ttl else _FOREVER
     rows, times = found
+    if order is None and len(rows) == 1 and rows[0] and times[0] >= oldest:
+        # Nearly every read of a single entity, where what follows would take most of the time.
+        return list(zip(rows[0])), Rows(_ONE_PRESENT, times)
+    missing = (None,) * len(view.features)
     values: list[tuple[Any, ...]]
     if not all(rows) or (view.ttl and times and min(times) < oldest):
         statuses = [

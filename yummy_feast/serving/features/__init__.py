@@ -1,0 +1,1 @@
+"""The feature server: Feast's REST over the compiled retrieval plan."""

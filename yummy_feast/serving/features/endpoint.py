@@ -1,0 +1,199 @@
+"""``POST /get-online-features`` as plain ASGI: the hot path, from the bytes of a request to the bytes of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from yummy_feast.errors import OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError
+from yummy_feast.online.loops import AnyMux, mux_for
+from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
+from yummy_feast.online.request import to_columns
+from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
+from yummy_feast.serving.features import refusals
+from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode, selection_of
+from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
+from yummy_feast.serving.http import (
+    JSON,
+    Admission,
+    ClientGoneError,
+    Header,
+    Receive,
+    RefusedError,
+    Scope,
+    Send,
+    read_body,
+    respond,
+)
+
+if TYPE_CHECKING:
+    from yummy_feast.online.address import RedisSettings
+    from yummy_feast.online.answer import OnlineFeatures
+    from yummy_feast.online.schemas import SchemaBook
+
+# So many cells take some ten milliseconds, which other requests need not wait for.
+_INLINE_CELLS: Final = 50_000
+
+
+class Stages:
+    """When the stages of a request ended (``perf_counter()``); 0 for those it did not reach."""
+
+    __slots__ = ("assembled", "decoded", "fetched", "started")
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.decoded = 0.0
+        self.fetched = 0.0
+        self.assembled = 0.0
+
+    def header(self, ended: float) -> Header:
+        """``Server-Timing`` in milliseconds. A stage that was not ended lasts until now."""
+        decoded = self.decoded or ended
+        fetched = self.fetched or max(decoded, ended)
+        return (
+            b"server-timing",
+            b"decode;dur=%.3f, redis;dur=%.3f, assemble;dur=%.3f"
+            % (
+                (decoded - self.started) * 1e3,
+                (fetched - decoded) * 1e3,
+                ((self.assembled or ended) - fetched) * 1e3,
+            ),
+        )
+
+
+class FeaturesEndpoint:
+    """Answers requests for online features, over the connection of the loop it runs in.
+
+    Args:
+        registries: what is served.
+        settings, book: where the rows are, and their schemas.
+        max_body: bytes of a request.
+    """
+
+    def __init__(
+        self,
+        registries: Registries,
+        settings: RedisSettings,
+        book: SchemaBook,
+        admission: Admission,
+        max_body: int,
+    ) -> None:
+        self._registries = registries
+        self._settings = settings
+        self._book = book
+        self._admission = admission
+        self._max_body = max_body
+        self._mux: AnyMux | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request: never raises for what a client sent or Redis did."""
+        # A coroutine of ours runs in a task.
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        stages = Stages(perf_counter())
+        body: bytes | None = None
+        status, headers = 200, [JSON]
+        refused: RefusedError | None = None
+        try:
+            self._admission.enter(task, stages.started)
+            body = await read_body(receive, self._max_body)
+            answer = await self.answer(body, stages)
+        except ClientGoneError:
+            return
+        except RefusedError as error:
+            refused = error
+        except asyncio.CancelledError:
+            if not self._admission.timed_out(task):
+                raise
+            refused = self._too_slow(body is None)
+        finally:
+            self._admission.leave(task)
+        if refused is not None:
+            status, answer = refused.status, refused.body()
+            headers += refused.headers()
+        headers.append(stages.header(perf_counter()))
+        await respond(send, status, headers, answer)
+
+    async def answer(self, body: bytes, stages: Stages) -> bytes:
+        """The JSON that answers ``body``. RefusedError."""
+        request = decode(body)
+        selection = selection_of(request)
+        snapshot = self._registries.current
+        served = snapshot.known(selection) or await _compiled(snapshot, selection)
+        try:
+            question = ask(served.plan, *to_columns(request.entities), strict=True)
+        except OnlineRequestError as error:
+            raise refusals.of_entities(error) from error
+        stages.decoded = perf_counter()
+        try:
+            features = await self._read(served, question, stages)
+        except REDIS_ERRORS as error:
+            raise refusals.of_store(translate(error, self._settings)) from error
+        answer = await self._rendered(served, question, features, request)
+        stages.assembled = perf_counter()
+        return answer
+
+    async def _read(self, served: Served, question: Question, stages: Stages) -> OnlineFeatures:
+        """Raises what the Redis client raises, and RefusedError for everything else."""
+        mux = self._mux
+        if mux is None or mux.is_closed:
+            mux = self._mux = mux_for(self._settings)
+        try:
+            replies = await fetch_async(question, mux)
+        except OnlineStoreError as error:
+            raise refusals.of_store(error) from error
+        stages.fetched = perf_counter()
+        in_thread = served.is_slow or question.length * served.width > _INLINE_CELLS
+        reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
+        if not served.on_demand:
+            try:
+                return await reading
+            except RowDecodeError as error:
+                raise refusals.of_store(error) from error
+        return await _transformed(reading, served)
+
+    async def _rendered(
+        self, served: Served, question: Question, features: OnlineFeatures, request: FeaturesRequest
+    ) -> bytes:
+        rendering = served.rendering(question.binding)
+        versions = request.include_feature_view_version_metadata
+        try:
+            if question.length * served.width > _INLINE_CELLS:
+                return await asyncio.to_thread(rendering.render, features, versions=versions)
+            return rendering.render(features, versions=versions)
+        except YummyError as error:
+            raise refusals.of_damage(error) from error
+
+    def _too_slow(self, is_reading: bool) -> RefusedError:
+        if is_reading:
+            return RefusedError(
+                408, "BODY_TOO_SLOW", "the body did not come in time", "send it in one piece", close=True
+            )
+        return RefusedError(
+            503,
+            "REQUEST_TIMEOUT",
+            "the request was not answered in time",
+            "try again; --request-timeout of the server waits longer",
+        )
+
+
+async def _compiled(snapshot: Snapshot, selection: Selection) -> Served:
+    """The plan of a selection that is new, made in a thread: requests with plans of their own go on meanwhile."""
+    try:
+        return await asyncio.to_thread(snapshot.compile, selection)
+    # What is compiled holds the code of users, which raises what it likes when it is loaded.
+    except Exception as error:
+        raise refusals.of_features(error) from error
+
+
+async def _transformed(reading: Awaitable[OnlineFeatures], served: Served) -> OnlineFeatures:
+    try:
+        return await reading
+    except RowDecodeError as error:
+        raise refusals.of_store(error) from error
+    except REDIS_ERRORS:
+        raise
+    # The code of users again.
+    except Exception as error:
+        raise refusals.of_transformation(error, served.on_demand) from error

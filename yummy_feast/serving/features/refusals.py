@@ -1,0 +1,93 @@
+"""From errors to refusals: the status, the code and the words of every request that is not answered."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from feast import errors as feast
+
+from yummy_feast.errors import (
+    EmbeddedServerError,
+    FeatureNotFoundError,
+    MissingJoinKeyError,
+    OnlineRequestError,
+    OnlineStoreError,
+    RowDecodeError,
+    ServerUnavailableError,
+    YummyError,
+)
+from yummy_feast.online.request import MissingRequestDataError
+from yummy_feast.serving.http import RefusedError
+
+# The first line that fits is the one that counts.
+_OF_FEATURES: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (FeatureNotFoundError, 404, "FEATURE_NOT_FOUND"),
+    (feast.FeatureServiceNotFoundException, 404, "FEATURE_SERVICE_NOT_FOUND"),
+    (feast.FeatureViewNotFoundException, 404, "FEATURE_VIEW_NOT_FOUND"),
+    (feast.OnDemandFeatureViewNotFoundException, 404, "FEATURE_VIEW_NOT_FOUND"),
+    (feast.FeatureViewVersionNotFound, 404, "FEATURE_VIEW_VERSION_NOT_FOUND"),
+    (feast.EntityNotFoundException, 404, "ENTITY_NOT_FOUND"),
+    (feast.FeatureNameCollisionError, 422, "FEATURE_NAMES_COLLIDE"),
+    # The code of an on-demand view, which the registry holds, needs a module that is not here.
+    (ImportError, 503, "FEATURES_NOT_LOADABLE"),
+    (Exception, 422, "INVALID_FEATURES"),
+)
+_OF_ENTITIES: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (MissingJoinKeyError, 422, "MISSING_JOIN_KEY"),
+    (MissingRequestDataError, 422, "MISSING_REQUEST_DATA"),
+    (OnlineRequestError, 422, "INVALID_ENTITIES"),
+)
+_OF_STORE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (ServerUnavailableError, 503, "ONLINE_STORE_UNAVAILABLE"),
+    (EmbeddedServerError, 503, "ONLINE_STORE_UNAVAILABLE"),
+    (RowDecodeError, 503, "STORED_ROW_DAMAGED"),
+    (OnlineStoreError, 503, "ONLINE_STORE_REFUSED"),
+)
+_COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def of_features(error: BaseException) -> RefusedError:
+    """For features or a service that cannot be resolved."""
+    return _refusal(error, _OF_FEATURES)
+
+
+def of_entities(error: OnlineRequestError) -> RefusedError:
+    """For entities that do not fit what is asked for."""
+    return _refusal(error, _OF_ENTITIES)
+
+
+def of_store(error: OnlineStoreError) -> RefusedError:
+    """For rows that cannot be had."""
+    return _refusal(error, _OF_STORE)
+
+
+def of_damage(error: YummyError) -> RefusedError:
+    """For stored values that cannot be read."""
+    return RefusedError(503, "STORED_ROW_DAMAGED", error.message, error.hint)
+
+
+def of_transformation(error: Exception, views: list[str]) -> RefusedError:
+    """For what an on-demand view's own code raises, or answers that is not what it declares."""
+    if isinstance(error, YummyError):
+        return RefusedError(422, "ON_DEMAND_FAILED", error.message, error.hint)
+    listed = ", ".join(map(repr, views))
+    return RefusedError(
+        422,
+        "ON_DEMAND_FAILED",
+        f"the transformation of on-demand feature view {listed} raised {type(error).__name__}: {_plain(error)}",
+        "does it expect these request data and features, nulls among them?",
+    )
+
+
+def _refusal(error: BaseException, table: tuple[tuple[type[Exception], int, str], ...]) -> RefusedError:
+    status, code = next((status, code) for kind, status, code in table if isinstance(error, kind))
+    if isinstance(error, YummyError):
+        return RefusedError(status, code, error.message, error.hint)
+    return RefusedError(status, code, _plain(error))
+
+
+def _plain(error: BaseException) -> str:
+    """One line without the colors that Feast writes for terminals. A KeyError's text is in quotes of its own."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(_COLORS.sub("", text).split())

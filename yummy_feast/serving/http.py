@@ -1,0 +1,142 @@
+"""What the HTTP servers share below any framework: refusals, bodies, answers, and how many requests run for how long.
+
+Plain ASGI: a hot endpoint that a web framework routes and wraps answers half as many requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any, Final
+
+import msgspec
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON: Final[Header] = (b"content-type", b"application/json")
+_CLOSE: Final[Header] = (b"connection", b"close")
+_RETRY_AFTER: Final = 1
+
+
+class RefusedError(Exception):
+    """A request that is not answered: the HTTP status, a code for programs, and what is wrong for people."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "", *, close: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.close = close
+
+    def body(self) -> bytes:
+        """``{"detail": {"error", "message", "hint"}}``."""
+        return msgspec.json.encode({"detail": {"error": self.code, "message": self.message, "hint": self.hint}})
+
+    def headers(self) -> list[Header]:
+        """Beyond the content type: when to come again, whether the connection ends."""
+        headers = [(b"retry-after", b"%d" % _RETRY_AFTER)] if self.status == 503 else []
+        return [*headers, _CLOSE] if self.close else headers
+
+
+class ClientGoneError(Exception):
+    """Whoever asked has hung up: there is nobody to answer."""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body of a request. RefusedError (413) for more than ``limit`` bytes, ClientGoneError."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body") or message["type"] != "http.request":
+        parts, size = [body], len(body)
+        while message["type"] == "http.request" and message.get("more_body") and size <= limit:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        if message["type"] != "http.request":
+            raise ClientGoneError
+        body = b"".join(parts)
+    if len(body) > limit:
+        raise RefusedError(
+            413,
+            "BODY_TOO_LARGE",
+            f"the body is larger than {limit:,} bytes",
+            "ask for fewer entities at a time, or start the server with a larger --max-body",
+            close=True,
+        )
+    return body
+
+
+async def respond(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+    """Send a whole answer. ``headers`` lack the length alone."""
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Admission:
+    """How many requests run at once, and for how long: beyond either they are refused, not queued.
+
+    One timer per loop looks at the oldest requests; a timer of its own for each would cost as much as decoding one.
+
+    Args:
+        most: requests at once.
+        seconds: longest time of one; 0 for ever.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._since: dict[asyncio.Task[Any], float] = {}
+        self._overdue: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> int:
+        """Requests under way."""
+        return len(self._since)
+
+    def enter(self, task: asyncio.Task[Any], now: float) -> None:
+        """``task`` begins a request at ``now`` (``perf_counter()``). RefusedError (503) while there are too many."""
+        if len(self._since) >= self._most:
+            raise RefusedError(
+                503,
+                "TOO_MANY_REQUESTS",
+                f"{self._most} requests are under way",
+                "try again in a moment; --max-concurrency of the server allows more, --workers answers more",
+            )
+        self._since[task] = now
+        if self._timer is None and self._seconds:
+            self._timer = task.get_loop().call_later(self._seconds / 8, self._look)
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """``task`` has answered."""
+        self._since.pop(task, None)
+        if self._overdue:
+            self._overdue.discard(task)
+
+    def timed_out(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the cancellation of ``task`` was ours: then it lives on, to say so."""
+        if task in self._overdue:
+            task.uncancel()
+            return True
+        return False
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._since:
+            return
+        latest = perf_counter() - self._seconds
+        # In the order of their beginnings.
+        for task, since in list(self._since.items()):
+            if since > latest:
+                break
+            if task not in self._overdue:
+                self._overdue.add(task)
+                task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds / 8, self._look)
