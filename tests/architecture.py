@@ -20,6 +20,7 @@ FLOORS = {
     "errors": 1,
     "settings": 2,
     "values": 2,
+    "repository": 3,
     "sources": 3,
     "embeddings": 4,
     "models": 4,

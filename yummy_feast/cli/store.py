@@ -129,8 +129,8 @@ def convert(filename: str, to: str, source: str | None, remove_source: bool, jso
       yummy store convert --to feast --remove-source
     """
     from yummy_feast.cli.bars import Bars
-    from yummy_feast.cli.repository import feast_errors_in_a_line, open_feature_store
     from yummy_feast.online.conversion import convert as copy
+    from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
 
     if source == to:
         raise click.UsageError(f"--from and --to are both {to}")

@@ -69,7 +69,7 @@ def command(
     Example:
       yummy verify --sample 10000 --tolerance 0.001
     """
-    from yummy_feast.cli.repository import feast_errors_in_a_line, open_feature_store
+    from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
     from yummy_feast.verification import verify
 
     store = open_feature_store(filename)

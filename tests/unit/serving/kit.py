@@ -15,6 +15,7 @@ from yummy_feast.online.config import YummyOnlineStoreConfig
 from yummy_feast.online.redis import connect
 from yummy_feast.online.schemas import SchemaBook
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint
+from yummy_feast.serving.features.metrics import FeatureMetrics
 from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.http import Admission, Message
 
@@ -43,7 +44,8 @@ def endpoint_of(
 ) -> FeaturesEndpoint:
     settings = config.online_store.redis_settings(None)
     book = SchemaBook(lambda: connect(settings), PROJECT)
-    return FeaturesEndpoint(Registries(world.registry, config, 0), settings, book, Admission(most, seconds), max_body)
+    registries = Registries(world.registry, config, 0)
+    return FeaturesEndpoint(registries, settings, book, Admission(most, seconds), FeatureMetrics(), max_body)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
 from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
 from yummy_feast.serving.features import refusals
+from yummy_feast.serving.features.metrics import FeatureMetrics
 from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode, selection_of
 from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
 from yummy_feast.serving.http import (
@@ -69,6 +70,7 @@ class FeaturesEndpoint:
     Args:
         registries: what is served.
         settings, book: where the rows are, and their schemas.
+        metrics: what is told of every request.
         max_body: bytes of a request.
     """
 
@@ -78,12 +80,14 @@ class FeaturesEndpoint:
         settings: RedisSettings,
         book: SchemaBook,
         admission: Admission,
+        metrics: FeatureMetrics,
         max_body: int,
     ) -> None:
         self._registries = registries
         self._settings = settings
         self._book = book
         self._admission = admission
+        self._metrics = metrics
         self._max_body = max_body
         self._mux: AnyMux | None = None
 
@@ -109,10 +113,12 @@ class FeaturesEndpoint:
             refused = self._too_slow(body is None)
         finally:
             self._admission.leave(task)
+        ended = perf_counter()
         if refused is not None:
             status, answer = refused.status, refused.body()
             headers += refused.headers()
-        headers.append(stages.header(perf_counter()))
+            self._metrics.refused(refused.code, ended - stages.started)
+        headers.append(stages.header(ended))
         await respond(send, status, headers, answer)
 
     async def answer(self, body: bytes, stages: Stages) -> bytes:
@@ -131,7 +137,8 @@ class FeaturesEndpoint:
         except REDIS_ERRORS as error:
             raise refusals.of_store(translate(error, self._settings)) from error
         answer = await self._rendered(served, question, features, request)
-        stages.assembled = perf_counter()
+        stages.assembled = ended = perf_counter()
+        self._metrics.answered(stages, ended, features.rows[1:], question.length)
         return answer
 
     async def _read(self, served: Served, question: Question, stages: Stages) -> OnlineFeatures:

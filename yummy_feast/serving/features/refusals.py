@@ -44,6 +44,17 @@ _OF_STORE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (RowDecodeError, 503, "STORED_ROW_DAMAGED"),
     (OnlineStoreError, 503, "ONLINE_STORE_REFUSED"),
 )
+CODES: Final = (
+    "MALFORMED_JSON",
+    "INVALID_BODY",
+    "BODY_TOO_LARGE",
+    "BODY_TOO_SLOW",
+    *dict.fromkeys(code for table in (_OF_FEATURES, _OF_ENTITIES, _OF_STORE) for _, _, code in table),
+    "ON_DEMAND_FAILED",
+    "REQUEST_TIMEOUT",
+    "TOO_MANY_REQUESTS",
+)
+"""Every code of a request that is not answered."""
 _COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -1,0 +1,161 @@
+"""The feature server as one ASGI application: the hot endpoint in front, FastAPI behind it for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from yummy_feast.errors import ConfigError, OnlineStoreError
+from yummy_feast.online.stock import as_ours
+from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.serving.features.endpoint import FeaturesEndpoint
+from yummy_feast.serving.features.face import face_of
+from yummy_feast.serving.features.health import Health
+from yummy_feast.serving.features.metrics import FeatureMetrics
+from yummy_feast.serving.features.request import Selection
+from yummy_feast.serving.features.snapshot import Registries
+from yummy_feast.serving.http import Admission, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from feast import FeatureStore, RepoConfig
+
+logger = logging.getLogger(__name__)
+
+_GAUGES_EVERY: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServingOptions:
+    """How requests are served.
+
+    registry_poll: seconds between looks at the registry, 0 for never again.
+    request_timeout: seconds that a request may take, 0 for any time.
+    max_concurrency: requests under way at once in each worker; more are refused.
+    max_body: bytes of a request.
+    """
+
+    registry_poll: float = 5.0
+    request_timeout: float = 5.0
+    max_concurrency: int = 1000
+    max_body: int = 10_000_000
+
+
+class FeatureApp:
+    """Serves one repository; belongs to the event loop it is started in.
+
+    Raises ConfigError for a repository that this server cannot serve as its configuration wants.
+
+    Args:
+        store: the repository.
+        metrics_folder: where the workers of one server add up their numbers; None for a server of one process.
+    """
+
+    def __init__(
+        self, store: FeatureStore, options: ServingOptions | None = None, metrics_folder: Path | None = None
+    ) -> None:
+        options = options or ServingOptions()
+        refuse_what_is_not_served(store.config)
+        config = as_ours(store.config)
+        self._store = store
+        self._config = config
+        self._online = YummyOnlineStore()
+        self._registries = Registries(store.registry, config, options.registry_poll)
+        self._admission = Admission(options.max_concurrency, options.request_timeout)
+        self._metrics = FeatureMetrics(metrics_folder)
+        settings = self._online.settings(config)
+        self._endpoint = FeaturesEndpoint(
+            self._registries,
+            settings,
+            self._online.schemas(config),
+            self._admission,
+            self._metrics,
+            options.max_body,
+        )
+        self._health = Health(settings)
+        self._face = face_of(config.project, self._health, self._exposition)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI event. The framework sees everything but requests for features."""
+        if scope["type"] == "http":
+            if scope["path"] == "/get-online-features" and scope["method"] == "POST":
+                await self._endpoint(scope, receive, send)
+            else:
+                await self._face(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._face(scope, receive, send)
+
+    async def start(self) -> None:
+        """Begin to look after the registry and Redis. Requests are answered from now on, fast ones a moment later."""
+        from feast.feature_server import load_static_artifacts
+
+        # A user's file beside feature_store.yaml, which on-demand views may need; Feast logs what goes wrong with it.
+        await load_static_artifacts(self._face, self._store)
+        self._tasks = [
+            asyncio.create_task(work)
+            for work in (self._warm_up(), self._registries.keep_current(), self._take_down_gauges())
+        ]
+
+    async def stop(self) -> None:
+        """End what ``start`` began, and the connections of this loop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._online.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _warm_up(self) -> None:
+        """Connect, and compile every feature service: the first requests need not wait for either."""
+        try:
+            await self._online.initialize(self._config)
+        except OnlineStoreError as error:
+            # It may be mended while we run: the health says so then.
+            logger.warning("%s", error)
+        snapshot = self._registries.current
+        services = snapshot.registry.list_feature_services(self._config.project, allow_cache=True)
+        selections = [Selection(service.name, (), False) for service in services]
+        await asyncio.to_thread(snapshot.warm, selections)
+        self._health.is_warm = True
+
+    async def _take_down_gauges(self) -> None:
+        while True:
+            self._metrics.gauge(self._admission, self._registries)
+            await asyncio.sleep(_GAUGES_EVERY)
+
+    def _exposition(self) -> bytes:
+        self._metrics.gauge(self._admission, self._registries)
+        return self._metrics.exposition()
+
+
+def refuse_what_is_not_served(config: RepoConfig) -> None:
+    """Raise ConfigError for blocks of feature_store.yaml that this server would have to ignore."""
+    auth = config.auth_config
+    if auth is not None and auth.type != "no_auth":
+        raise ConfigError(
+            f"auth.type is {auth.type!r}: this server does not check permissions yet",
+            hint="serve this repository with `feast serve`, or remove the auth block from feature_store.yaml",
+        )
+    server = config.feature_server
+    if server is None:
+        return
+    if server.type != "local":
+        raise ConfigError(f"feature_server.type is {server.type!r}: only 'local' is served", hint="leave it out")
+    for name in ("feature_logging", "audit_logging"):
+        block = getattr(server, name, None)
+        if block is not None and block.enabled:
+            raise ConfigError(
+                f"feature_server.{name} is enabled: this server does not log requests yet",
+                hint="serve this repository with `feast serve`, or disable it",
+            )
