@@ -175,7 +175,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(given)
     options.cases = _names(parser, "--cases", options.cases, CASES if options.full else CASES[:2], CASES)
     usual = [name for name in CONTENDERS if name != "rust" or options.rust]
-    options.contenders = _names(parser, "--contenders", options.contenders, usual, CONTENDERS)
+    options.contenders = _names(parser, "--contenders", options.contenders, usual, list(CONTENDERS))
     if "rust" in options.contenders and not options.rust:
         parser.error("--contenders rust: name its command with --rust")
     options.seconds = options.seconds or (5.0 if options.full else 1.0)

@@ -113,8 +113,8 @@ def verdicts(cells: Sequence[Cell]) -> list[tuple[bool, str]]:
     for cell in cells:
         size = (cell.size.entities, cell.size.features, cell.size.connections)
         if cell.case == "floors":
-            if size[:2] == (1, 50):
-                _ratio(found, cell, "rows", "hello", OF_HELLO.get(size[2]))
+            if (cell.size.entities, cell.size.features) == (1, 50):
+                _ratio(found, cell, "rows", "hello", OF_HELLO.get(cell.size.connections))
                 _ratio(found, cell, "layout-feast", "rows", OF_ROWS)
             _ratio(found, cell, "rows", "feast", OF_FEAST.get(size))
         if cell.case == "sweep":

@@ -1,12 +1,15 @@
 """The data of the original benchmark of the plugin, its repositories, and what a server must answer about it.
 
-Draws of ids, ten int32 features in each of 25 feature views, feature services of 50, 100 .. 250 features. For the matrix,
-the same 50 and 250 features are also spread over 1, 5 and 25 views.
+Draws of ids, ten int32 features in each of 25 feature views, feature services of 50, 100 .. 250 features. The same
+features can also be spread over fewer or more views. One process writes one repository and its rows:
+
+python -m benchmarks.features_data rows|feast FOLDER CONNECTION_STRING FILE FEATURES:VIEWS ...
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.measure import report
+
 PROJECT = "sweep"
 FEATURES = [f"feature_{i}" for i in range(250)]
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -23,7 +28,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The first ``features`` features, evenly spread over ``views`` feature views: what a feature service is made of."""
+    """What a feature service is made of: the first ``features`` features, evenly spread over ``views`` views."""
 
     features: int
     views: int
@@ -54,14 +59,13 @@ def draw(ids: int) -> pd.DataFrame:
     return pd.DataFrame(columns).drop_duplicates("entity", keep="last").sort_values("entity", ignore_index=True)
 
 
-def objects(spreads: Sequence[Spread], file: Path) -> list[Any]:
-    """What a repository applies: entity, feature views over ``file``, one feature service for each spread."""
-    from feast import Entity, FeatureService, FeatureView, Field, FileSource
+def objects(spreads: Sequence[Spread], source: Any) -> list[Any]:
+    """What a repository applies: entity, feature views over ``source``, one feature service for each spread."""
+    from feast import Entity, FeatureService, FeatureView, Field
     from feast.types import Int32, Int64
     from feast.value_type import ValueType
 
     entity = Entity(name="entity", join_keys=["entity"], value_type=ValueType.INT64)
-    source = FileSource(name="source", path=str(file), timestamp_field="event_timestamp")
     views = {
         view: FeatureView(
             name=view,
@@ -70,36 +74,47 @@ def objects(spreads: Sequence[Spread], file: Path) -> list[Any]:
             schema=[Field(name="entity", dtype=Int64), *(Field(name=one, dtype=Int32) for one in names)],
             source=source,
         )
-        for spread in spreads
-        for view, names in spread.names().items()
+        for view, names in views_of(spreads).items()
     }
     services = [FeatureService(name=one.service, features=[views[view] for view in one.names()]) for one in spreads]
     return [entity, *views.values(), *services]
 
 
-def make_repository(folder: Path, online_store: dict[str, str], spreads: Sequence[Spread], file: Path) -> Any:
-    """Write feature_store.yaml (JSON is YAML) into ``folder`` and apply; the FeatureStore."""
+def views_of(spreads: Sequence[Spread]) -> dict[str, list[str]]:
+    return {view: names for spread in spreads for view, names in spread.names().items()}
+
+
+def open_repository(folder: Path, config: dict[str, Any]) -> Any:
+    """Write feature_store.yaml (JSON is YAML) into ``folder``; the FeatureStore."""
     from feast import FeatureStore
 
     folder.mkdir(parents=True)
-    config = {
-        "project": PROJECT,
-        "provider": "local",
-        "registry": str(folder / "registry.db"),
-        "offline_store": {"type": "file"},
-        "online_store": online_store,
-        "entity_key_serialization_version": 3,
-    }
-    (folder / "feature_store.yaml").write_text(json.dumps(config, indent=2))
-    store = FeatureStore(repo_path=str(folder))
-    store.apply(objects(spreads, file))
-    return store
+    common = {"project": PROJECT, "registry": str(folder / "registry.db"), "entity_key_serialization_version": 3}
+    (folder / "feature_store.yaml").write_text(json.dumps({**common, **config}, indent=2))
+    return FeatureStore(repo_path=str(folder))
 
 
-def fill(store: Any, spreads: Sequence[Spread], frame: pd.DataFrame) -> None:
-    """Write every view of the spreads, through the store of the repository."""
-    views = {view: names for spread in spreads for view, names in spread.names().items()}
-    for view, names in views.items():
+def fill_ours(folder: Path, connection_string: str, spreads: Sequence[Spread], file: Path) -> None:
+    """A repository of ours with layout rows, materialized from ``file``."""
+    from yummy_feast import ParquetSource
+
+    online = {"type": "yummy_feast.YummyOnlineStore", "layout": "rows", "connection_string": connection_string}
+    ours = {"provider": "yummy_feast.YummyProvider", "offline_store": {"type": "yummy_feast.YummyOfflineStore"}}
+    store = open_repository(folder, {**ours, "online_store": online})
+    store.apply(objects(spreads, ParquetSource(name="source", path=str(file), timestamp_field="event_timestamp")))
+    now = datetime.now(UTC)
+    store.materialize(now - timedelta(days=1), now)
+
+
+def fill_feasts(folder: Path, connection_string: str, spreads: Sequence[Spread], file: Path) -> None:
+    """A repository of stock Feast and its Redis store, written by Feast."""
+    from feast import FileSource
+
+    online = {"type": "redis", "connection_string": connection_string}
+    store = open_repository(folder, {"provider": "local", "offline_store": {"type": "file"}, "online_store": online})
+    store.apply(objects(spreads, FileSource(name="source", path=str(file), timestamp_field="event_timestamp")))
+    frame = pd.read_parquet(file)
+    for view, names in views_of(spreads).items():
         store.write_to_online_store(view, frame[["entity", "event_timestamp", *names]])
 
 
@@ -155,3 +170,14 @@ def _time_complaint(column: dict[str, Any], events: pd.Series[Any], is_known: li
     wanted = [moment if known else EPOCH for moment, known in zip(events, is_known, strict=True)]
     found = [datetime.fromisoformat(text) for text in column["event_timestamps"]]
     return None if found == wanted else f"has event timestamps {found[:3]}, not {wanted[:3]}"
+
+
+def main(name: str, folder: str, connection_string: str, file: str, *spreads: str) -> None:
+    fill = fill_ours if name == "rows" else fill_feasts
+    chosen = [Spread(*map(int, one.split(":"))) for one in spreads]
+    fill(Path(folder), connection_string, chosen, Path(file))
+    report(folder=folder)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -2,8 +2,8 @@
 
 python -m benchmarks.features_load '{"port": 6566, "service": "feature_service_0", "connections": 8, ...}'
 
-``Load`` says what can be given. It speaks to sockets by hand, because on a small machine a load generator takes from the
-server what it needs itself; docs/benchmarks.md has the figures of others.
+``Load`` says what can be given. It speaks to sockets by hand, because on a small machine a load generator takes from
+the server what it needs itself; docs/benchmarks.md has the figures of others.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ def last_answers(load: Load, links: list[Connection], requests: list[bytes]) -> 
 
 
 def run(load: Load) -> dict[str, Any]:
-    """Figures, and under ``answers`` what ``last_answers`` says. sent: how many requests in all, also uncounted ones."""
+    """Figures, how many requests were sent in all, and under ``answers`` what ``last_answers`` says."""
     requests = load.requests()
     links = [Connection(load.port) for _ in range(load.connections)]
     gc.disable()

@@ -10,18 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import psutil
 
-from benchmarks.features_data import PROJECT, Spread, Truth, fill, make_repository
+from benchmarks.features_data import PROJECT, Spread, Truth
 from benchmarks.features_load import HOST, Load, request
 from benchmarks.features_ours import REPOSITORY
-from benchmarks.measure import ROOT, ContenderError
+from benchmarks.measure import ROOT, ContenderError, run_alone
 
 # Seconds that a server may take to start: Feast's reads its registry first.
 PATIENCE = 120.0
@@ -117,15 +116,11 @@ class Server:
     def stop(self) -> None:
         running = self._processes()
         self._process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            pass
         for process in running:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
         self._process.wait(10)
 
     def _processes(self) -> list[psutil.Process]:
@@ -175,15 +170,9 @@ class Setting:
     workers: int
     rust: str | None = None
 
-    def online_store(self, name: str) -> dict[str, str]:
-        if name == "rows":
-            kind = {"type": "yummy_feast.YummyOnlineStore", "layout": "rows"}
-            return {**kind, "connection_string": f"{self.address},db={PACKED_ROWS}"}
-        return {"type": "redis", "connection_string": f"{self.address},db={FEAST_ROWS}"}
-
-    def repository(self, name: str) -> Path:
-        """Of our layout rows, and the one that everybody else shares: Feast's own."""
-        return self.folder / ("rows" if name == "rows" else "feast")
+    def repository(self, name: str) -> Path | None:
+        """Ours with layout rows, or Feast's own, which all the others share."""
+        return None if name == "hello" else self.folder / ("rows" if name == "rows" else "feast")
 
 
 @contextmanager
@@ -191,20 +180,12 @@ def running(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, Server
     """The servers of ``names``, on rows that are written first."""
     file = setting.folder / "rows.parquet"
     setting.frame.to_parquet(file)
-    if "rows" in names:
-        repository = setting.repository("rows")
-        fill(
-            make_repository(repository, setting.online_store("rows"), setting.spreads, file),
-            setting.spreads,
-            setting.frame,
-        )
-    if {"feast", "layout-feast", "rust"} & set(names):
-        repository = setting.repository("feast")
-        fill(
-            make_repository(repository, setting.online_store("feast"), setting.spreads, file),
-            setting.spreads,
-            setting.frame,
-        )
+    for name, database in (("rows", PACKED_ROWS), ("feast", FEAST_ROWS)):
+        folder = setting.folder / name
+        if any(setting.repository(one) == folder for one in names):
+            spreads = [f"{spread.features}:{spread.views}" for spread in setting.spreads]
+            address = f"{setting.address},db={database}"
+            run_alone("benchmarks.features_data", name, str(folder), address, str(file), *spreads)
     if "rust" in names:
         _fill_for_rust(setting)
     with ExitStack() as until:
@@ -249,7 +230,7 @@ def _start_rust(setting: Setting, port: int) -> Server:
             {
                 "project": PROJECT,
                 "provider": "local",
-                "registry": str(setting.repository("rust") / "registry.db"),
+                "registry": str(setting.folder / "feast" / "registry.db"),
                 "online_store": {"type": "redis", "connection_string": f"redis://{setting.address}/{OLD_ROWS}"},
                 "entity_key_serialization_version": 2,
             }
