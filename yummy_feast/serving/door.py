@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
 _STAND_BACK: Final = 0.0005
+# A sibling that does not come within this time is busy, and that for a while.
+_PATIENCE: Final = 0.01
+_IMPATIENCE: Final = 0.02
 _NO_MORE_FILES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _WITHOUT_FILES: Final = 0.1
 # Whatever lies in the backlog once nobody new can come is taken within this time.
@@ -159,6 +162,7 @@ class Door:
         self._crowd = crowd
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
+        self._impatient_until = 0.0
         self._is_out_of_files = False
         self._is_closed = False
 
@@ -201,20 +205,31 @@ class Door:
             self._loop.add_reader(listener, self._someone_waits, listener)
 
     def _someone_waits(self, listener: socket.socket) -> None:
-        if self._crowd is not None:
-            connections = self._count() + len(self._arriving)
-            self._crowd.tell(connections)
-            if self._crowd.has_fewer_elsewhere(connections):
-                self._loop.remove_reader(listener)
-                self._loop.call_later(_STAND_BACK, self._come_back, listener)
-                return
-        self._take(listener)
-
-    def _come_back(self, listener: socket.socket) -> None:
-        """Whoever still waits is ours: the sibling that should have come is busy."""
-        if not self._is_closed:
+        if self._is_ahead():
+            self._loop.remove_reader(listener)
+            self._stand_back(listener, self._loop.time() + _PATIENCE)
+        else:
             self._take(listener)
-            self._watch(listener)
+
+    def _is_ahead(self) -> bool:
+        if self._crowd is None or self._loop.time() < self._impatient_until:
+            return False
+        connections = self._count() + len(self._arriving)
+        self._crowd.tell(connections)
+        return self._crowd.has_fewer_elsewhere(connections)
+
+    def _stand_back(self, listener: socket.socket, limit: float) -> None:
+        self._loop.call_later(_STAND_BACK, self._come_back, listener, limit)
+
+    def _come_back(self, listener: socket.socket, limit: float) -> None:
+        if self._is_closed:
+            return
+        if self._is_ahead():
+            if self._loop.time() < limit:
+                self._stand_back(listener, limit)
+                return
+            self._impatient_until = self._loop.time() + _IMPATIENCE
+        self._watch(listener)
 
     def _take(self, listener: socket.socket) -> bool:
         try:
