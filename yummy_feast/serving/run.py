@@ -44,11 +44,11 @@ def run(factory: ApplicationFactory, options: RunOptions, preload: Sequence[str]
     configure_logging(options.log_level)
     # Before the port: whoever waits for it should not see it come and go.
     options.tls()
+    listeners = listen(options.host, options.port)
     if not options.is_loopback and not options.token:
         logger.warning(
             "%s can be reached from other machines and asks for no token: --token, or --host 127.0.0.1", options.host
         )
-    listeners = listen(options.host, options.port)
     url = options.url(listeners[0].getsockname()[1])
     try:
         if options.workers == 1:

@@ -173,15 +173,18 @@ class Worker(uvicorn.Server):
         if not self._is_busy():
             return
         if state.tasks and not self.force_exit:
-            logger.warning("%d requests were not answered within %g s", len(state.tasks), self._options.drain)
+            logger.warning("%d request(s) not answered within %g s: abandoned", len(state.tasks), self._options.drain)
+        uvicorns = logging.getLogger("uvicorn.error")
+        # It would tell of each with a traceback, and answers it with 500.
+        uvicorns.disabled, before = True, uvicorns.disabled
         for task in list(state.tasks):
             task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await asyncio.gather(*state.tasks, return_exceptions=True)
+        uvicorns.disabled = before
         for connection in list(state.connections):
             connection.transport.abort()
-        if state.tasks:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await asyncio.gather(*state.tasks, return_exceptions=True)
 
 
 def _config(application: Any, options: RunOptions) -> uvicorn.Config:
