@@ -132,10 +132,11 @@ class Crowd:
             self._counts[self._place] = connections
 
     def has_fewer_elsewhere(self, connections: int) -> bool:
-        """Whether a sibling of a worker that has so many should rather take the next one.
+        """Tell that this worker has so many; whether a sibling should rather take the next one.
 
         A few are spread to the last; of many, an eighth more or less is no reason to keep anybody waiting.
         """
+        self.tell(connections)
         return connections > min(self._counts) + connections // 8
 
 
@@ -214,9 +215,7 @@ class Door:
     def _is_ahead(self) -> bool:
         if self._crowd is None or self._loop.time() < self._impatient_until:
             return False
-        connections = self._count() + len(self._arriving)
-        self._crowd.tell(connections)
-        return self._crowd.has_fewer_elsewhere(connections)
+        return self._crowd.has_fewer_elsewhere(self._count() + len(self._arriving))
 
     def _stand_back(self, listener: socket.socket, limit: float) -> None:
         self._loop.call_later(_STAND_BACK, self._come_back, listener, limit)
