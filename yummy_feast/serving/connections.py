@@ -7,6 +7,7 @@ that loses no request. Both are looked at from outside, now and then, so that a 
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from yummy_feast.serving.options import RunOptions
 
 CLOSE: Final = (b"connection", b"close")
 _NO_TIMEOUT: Final = float("inf")
+_OFFER: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _LARGEST_HEAD: Final = 65_536
 
 
@@ -62,12 +64,14 @@ class Connection(HttpToolsProtocol):
             self.app = too_many_connections
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn does, except that a head has an end."""
+        """As uvicorn does, except that a head has an end, and that a request with an offer keeps its body."""
+        if b"pgrade:" in data and not self.is_answering:
+            data = _without_offer(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # An offer (of HTTP/2, mostly) that we pass over: the request itself is answered as any other.
-            pass
+            # An offer that was not seen, or CONNECT: the parser makes nothing of what follows.
+            self.end_politely()
         except httptools.HttpParserError:
             self._refuse(_NO_HTTP)
             return
@@ -187,6 +191,14 @@ async def too_many_connections(scope: Scope, _: Receive, send: Send) -> None:
             close=True,
         )
         await respond(send, error.status, [JSON, *error.headers()], error.body())
+
+
+def _without_offer(data: bytes) -> bytes:
+    """A request that offers another protocol, as Java's client offers HTTP/2 with its first one, without the offer:
+    the parser would take its body for that protocol.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _OFFER.sub(b"", head) + end + body
 
 
 def _is_readable(transport: asyncio.Transport) -> bool:
