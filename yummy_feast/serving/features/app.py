@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from yummy_feast.errors import ConfigError, OnlineStoreError
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.serving.features.compat import CompatEndpoint, by_header
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
 from yummy_feast.serving.features.health import Health
@@ -35,12 +36,14 @@ class ServingOptions:
     request_timeout: seconds that a request may take, 0 for any time.
     max_concurrency: requests under way at once in each worker; more are refused.
     max_body: bytes of a request.
+    compat: whose answers are given to requests that do not say, see ``serving.features.compat``.
     """
 
     registry_poll: float = 5.0
     request_timeout: float = 5.0
     max_concurrency: int = 1000
     max_body: int = 10_000_000
+    compat: str = "none"
 
 
 class FeatureApp:
@@ -66,7 +69,7 @@ class FeatureApp:
         self._admission = Admission(options.max_concurrency, options.request_timeout)
         self._metrics = FeatureMetrics(metrics_folder)
         settings = self._online.settings(config)
-        self._endpoint = FeaturesEndpoint(
+        parts = (
             self._registries,
             settings,
             self._online.schemas(config),
@@ -74,6 +77,7 @@ class FeatureApp:
             self._metrics,
             options.max_body,
         )
+        self._endpoint = by_header(FeaturesEndpoint(*parts), CompatEndpoint(*parts), options.compat)
         self._health = Health(settings)
         self._face = face_of(config.project, self._health, self._exposition)
         self._tasks: list[asyncio.Task[None]] = []

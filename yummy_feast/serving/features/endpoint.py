@@ -126,7 +126,7 @@ class FeaturesEndpoint:
         request = decode(body)
         selection = selection_of(request)
         snapshot = self._registries.current
-        served = snapshot.known(selection) or await _compiled(snapshot, selection)
+        served = snapshot.known(selection) or await compiled(snapshot, selection)
         try:
             question = ask(served.plan, *to_columns(request.entities), strict=True)
         except OnlineRequestError as error:
@@ -185,7 +185,7 @@ class FeaturesEndpoint:
         )
 
 
-async def _compiled(snapshot: Snapshot, selection: Selection) -> Served:
+async def compiled(snapshot: Snapshot, selection: Selection) -> Served:
     """The plan of a selection that is new, made in a thread: requests with plans of their own go on meanwhile."""
     try:
         return await asyncio.to_thread(snapshot.compile, selection)
