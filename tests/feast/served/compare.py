@@ -113,8 +113,10 @@ def _columns(body: Body, theirs: Reply, ours: Columns) -> set[str]:
 
 def _is_mixed_up(body: Body) -> bool:
     """Whether the service wants customers twice, and the column without an alias stands last."""
-    columns = list(body["entities"])
-    return body.get("feature_service") == "twice_aliased" and columns.index("customer_id") > columns.index("payer")
+    if body.get("feature_service") != "twice_aliased":
+        return False
+    columns = [{"customer": "customer_id"}.get(name, name) for name in body["entities"]]
+    return columns.index("customer_id") > columns.index("payer")
 
 
 def _statuses(plain: str, stock: dict[str, list[Any]], column: dict[str, list[Any]]) -> set[str]:
