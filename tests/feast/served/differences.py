@@ -21,6 +21,7 @@ DIFFERENCES = {
     "scalar map": Difference("a value of type `ScalarMap`"),
     "unused": Difference("a column that nothing uses"),
     "mixed": Difference("request data of several types, `[1, 2.5]`"),
+    "float time": Difference("seconds with a fraction for a timestamp join key, `7200.0`", remains=True),
     "order": Difference("order of the features", remains=True),
     "python full": Difference("features of a python on-demand view under `full_feature_names`", remains=True),
     "clash": Difference("a source of an on-demand view with a feature of the same name as one asked for", remains=True),

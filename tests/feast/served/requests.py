@@ -111,6 +111,9 @@ def of_versions(seed: int, count: int) -> Iterator[Body]:
     for _ in range(count):
         full = random.random() < 0.6
         chosen = random.sample(list(known), random.randint(1, 3))
+        if "fares" in chosen and "fares@latest" in chosen:
+            # The same by another name.
+            chosen.remove("fares@latest")
         features: dict[str, str] = {}
         for view in chosen:
             for name in random.sample(known[view], random.randint(1, len(known[view]))):

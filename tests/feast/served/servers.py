@@ -70,7 +70,7 @@ class Client:
         except (OSError, http.client.HTTPException):
             self.close()
             raise
-        if reply.status >= 500:
+        if reply.status not in (200, 422):
             # Feast's server hangs up after an error of its own, and does not say so.
             self.close()
         return reply
