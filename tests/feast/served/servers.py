@@ -47,10 +47,17 @@ class Reply:
 
 
 class Client:
-    """One kept connection to a server on this machine; headers go with every request."""
+    """One kept connection to a server on this machine; headers go with every request.
 
-    def __init__(self, port: int, headers: Mapping[str, str] | None = None, timeout: float = 60) -> None:
+    hangs_up: the server may end a connection between two requests; as Feast's does, a worker of which serves some
+    thousand.
+    """
+
+    def __init__(
+        self, port: int, headers: Mapping[str, str] | None = None, timeout: float = 60, *, hangs_up: bool = False
+    ) -> None:
         self.port = port
+        self._hangs_up = hangs_up
         self._headers = {"content-type": "application/json", **(headers or {})}
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
 
@@ -63,13 +70,16 @@ class Client:
         return self.request("GET", path, None)
 
     def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> Reply:
-        try:
-            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
-            answer = self._connection.getresponse()
-            reply = Reply(answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read())
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
+        for is_last in (self._hangs_up is False, True):
+            try:
+                self._connection.request(method, path, body, {**self._headers, **(headers or {})})
+                answer = self._connection.getresponse()
+                reply = Reply(answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read())
+                break
+            except (OSError, http.client.HTTPException):
+                self.close()
+                if is_last:
+                    raise
         if reply.status not in (200, 422):
             # Feast's server hangs up after an error of its own, and does not say so.
             self.close()
@@ -127,10 +137,11 @@ def feast_serve(repo: Path, port: int) -> Process:
     return Process([feast, "--chdir", str(repo), *arguments], repo / "feast_serve.log")
 
 
-def our_server(places: Mapping[Path, int], log: Path, *options: str) -> Process:
-    """Our server for several repositories, see ``our_servers``."""
+def our_server(places: Mapping[Path, int], log: Path, **options: Any) -> Process:
+    """Our server for several repositories, see ``our_servers``. options: of ServingOptions."""
     served = [f"{repo}={port}" for repo, port in places.items()]
-    return Process([sys.executable, "-m", "tests.feast.served.our_servers", *options, *served], log)
+    command = [sys.executable, "-m", "tests.feast.served.our_servers", json.dumps({"registry_poll": 0.2, **options})]
+    return Process([*command, *served], log)
 
 
 @contextmanager

@@ -99,6 +99,9 @@ class CompatEndpoint(FeaturesEndpoint):
             features = await self._read(served, question, stages)
         except REDIS_ERRORS as error:
             raise refusals.of_store(translate(error, self._settings)) from error
+        # A join key of another entity is repeated in the answer, and may be what no Feast type holds.
+        except OnlineRequestError as error:
+            raise refusals.of_entities(error) from error
         answer = await self._rendered(served, question, as_feast(features), request)
         stages.assembled = ended = perf_counter()
         # The numbers tell the truth, whatever the client wants to hear.
