@@ -79,10 +79,10 @@ def both(folder: Path) -> Iterator[tuple[Sides, Sides]]:
             sides = [
                 Sides(
                     Client(theirs[at], hangs_up=True),
-                    Client(mine[at]),
-                    Client(mine[2 + at]),
-                    Client(mine[at], COMPAT),
-                    Client(mine[2 + at], COMPAT),
+                    Client(mine[at], hangs_up=True),
+                    Client(mine[2 + at], hangs_up=True),
+                    Client(mine[at], COMPAT, hangs_up=True),
+                    Client(mine[2 + at], COMPAT, hangs_up=True),
                 )
                 for at in range(2)
             ]

@@ -49,8 +49,8 @@ class Reply:
 class Client:
     """One kept connection to a server on this machine; headers go with every request.
 
-    hangs_up: the server may end a connection between two requests; as Feast's does, a worker of which serves some
-    thousand.
+    hangs_up: the server may end a connection between two requests: servers do so after a while without any, and workers
+    of Feast's after some thousand.
     """
 
     def __init__(
