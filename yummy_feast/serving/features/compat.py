@@ -8,6 +8,7 @@ features, or rows of them) is answered all the same. Values, names and event tim
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
@@ -15,11 +16,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from yummy_feast.errors import ConfigError, OnlineRequestError, nearest
+from yummy_feast.errors import (
+    ConfigError,
+    OnlineRequestError,
+    OnlineStoreError,
+    RowDecodeError,
+    YummyError,
+    nearest,
+)
 from yummy_feast.online.answer import OnlineFeatures, Rows, Status
+from yummy_feast.online.loops import mux_for
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
-from yummy_feast.online.retrieval import ask
+from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
 from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint, Stages, compiled
 from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode_with, selection_of
@@ -28,11 +37,14 @@ from yummy_feast.values.kinds import KINDS
 
 if TYPE_CHECKING:
     from yummy_feast.online.plan import OnlinePlan
+    from yummy_feast.serving.features.snapshot import Served
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COMPATS: Final = ("none", "feast")
 """Whose answers are given: our own, or those of stock Feast."""
+# So many cells take some ten milliseconds, which other requests need not wait for.
+_INLINE_CELLS: Final = 50_000
 HEADER: Final = b"x-yummy-compat"
 _PRESENT: Final = Status.PRESENT.value
 _SCALAR_MAP: Final = next(number for number, kind in KINDS.items() if kind.name == "SCALAR_MAP")
@@ -95,18 +107,45 @@ class CompatEndpoint(FeaturesEndpoint):
         except OnlineRequestError as error:
             raise refusals.of_entities(error) from error
         stages.decoded = perf_counter()
+        is_large = length * served.width > _INLINE_CELLS
+        features = await self._read_all(question, served, stages, in_thread=is_large or served.is_slow)
+        told, versions = as_feast(features), request.include_feature_view_version_metadata
+        rendering = served.rendering(question.binding)
         try:
-            features = await self._read(served, question, stages)
+            if is_large:
+                answer = await asyncio.to_thread(rendering.render, told, versions=versions)
+            else:
+                answer = rendering.render(told, versions=versions)
+        except YummyError as error:
+            raise refusals.of_damage(error) from error
+        stages.assembled = ended = perf_counter()
+        # The numbers tell the truth, whatever the client wants to hear.
+        self._metrics.answered(stages, ended, features.rows[1:], length)
+        return answer
+
+    async def _read_all(self, question: Question, served: Served, stages: Stages, *, in_thread: bool) -> OnlineFeatures:
+        mux = mux_for(self._settings)
+        try:
+            replies = await fetch_async(question, mux)
+        except OnlineStoreError as error:
+            raise refusals.of_store(error) from error
+        except REDIS_ERRORS as error:
+            raise refusals.of_store(translate(error, self._settings)) from error
+        stages.fetched = perf_counter()
+        try:
+            return await answer_async(question, replies, mux, self._book, in_thread=in_thread)
+        except RowDecodeError as error:
+            raise refusals.of_store(error) from error
         except REDIS_ERRORS as error:
             raise refusals.of_store(translate(error, self._settings)) from error
         # A join key of another entity is repeated in the answer, and may be what no Feast type holds.
         except OnlineRequestError as error:
             raise refusals.of_entities(error) from error
-        answer = await self._rendered(served, question, as_feast(features), request)
-        stages.assembled = ended = perf_counter()
-        # The numbers tell the truth, whatever the client wants to hear.
-        self._metrics.answered(stages, ended, features.rows[1:], question.length)
-        return answer
+        # The code of users, which raises what it likes.
+        except Exception as error:
+            if served.on_demand:
+                raise refusals.of_transformation(error, served.on_demand) from error
+            raise
 
 
 class FeastFeatures(OnlineFeatures):

@@ -15,6 +15,7 @@ from tests.unit.online.reading import World, driver_stats
 from tests.unit.serving.kit import PATH, Answered, call, config_of, endpoint_of, fill
 from yummy_feast.errors import ConfigError
 from yummy_feast.online.answer import Heading, OnlineFeatures, Rows, Status
+from yummy_feast.serving.features import compat as module
 from yummy_feast.serving.features.compat import CompatEndpoint, as_feast, by_header
 from yummy_feast.serving.http import Receive, Scope, Send, respond
 
@@ -35,6 +36,11 @@ def world(tmp_path: Path) -> World:
 def opened(world: World, address: str, **settings: Any) -> CompatEndpoint:
     fill(world, address)
     return endpoint_of(world, config_of(world, address, **settings), kind=CompatEndpoint)
+
+
+def opened_nowhere(world: World) -> CompatEndpoint:
+    config = config_of(world, "localhost:1", connect_timeout="100ms", retries=0)
+    return endpoint_of(world, config, kind=CompatEndpoint)
 
 
 def ask(endpoint: Any, body: dict[str, Any], **options: Any) -> Answered:
@@ -88,6 +94,35 @@ def test_refusals_stay_refusals(world: World, address: str) -> None:
     assert ask(endpoint, {"features": ["nothing:trips"], "entities": ALL}).error == (404, "FEATURE_VIEW_NOT_FOUND")
     assert ask(endpoint, {"features": [], "entities": ALL}).error == (422, "INVALID_FEATURES")
     assert asyncio.run(call(endpoint, PATH, b"{")).error == (422, "MALFORMED_JSON")
+
+
+def test_transformations_that_fail(world: World, address: str) -> None:
+    endpoint = opened(world, address)
+    for feature in ("in_python:conv_plus", "in_pandas:conv_times"):
+        body = {"features": [feature], "entities": {"driver_id": [1], "bonus": [["no number"]]}}
+        assert ask(endpoint, body).error == (422, "ON_DEMAND_FAILED")
+
+
+def test_what_is_in_redis_may_be_damaged_or_gone(world: World, address: str, client: Any) -> None:
+    endpoint = opened(world, address)
+    client.hset(world.key_of(driver_stats, {"driver_id": 1}), "driver_stats", b"junk")
+    for entities in ({"driver_id": [1]}, {"driver_id": [1], "bonus": [1.0]}):
+        features = ["in_python:conv_plus"] if "bonus" in entities else ["driver_stats:trips"]
+        assert ask(endpoint, {"features": features, "entities": entities}).error == (503, "STORED_ROW_DAMAGED")
+    nobody = opened_nowhere(world)
+    assert ask(nobody, {"features": ["driver_stats:trips"], "entities": ALL}).error == (503, "ONLINE_STORE_UNAVAILABLE")
+
+
+def test_large_answers_are_made_in_threads(world: World, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_INLINE_CELLS", 1)
+    endpoint = opened(world, address)
+    assert ask(endpoint, {"features": ["driver_stats:trips"], "entities": ALL}).values["trips"] == [1, 4, 5, None]
+
+
+def test_a_repeated_join_key_that_is_nothing(world: World, address: str) -> None:
+    entities = {"driver_id": [1], "customer_id": [{}]}
+    refused = ask(opened(world, address), {"features": ["driver_stats:trips"], "entities": entities})
+    assert refused.error == (422, "INVALID_ENTITIES")
 
 
 def test_scalar_maps_are_null() -> None:
