@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,8 @@ from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.serving.features.behind import Behind
 from yummy_feast.serving.features.blocks import refuse_what_is_not_served
-from yummy_feast.serving.features.endpoint import Endpoint, FeaturesEndpoint
+from yummy_feast.serving.features.compat import App, CompatEndpoint, by_header
+from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
 from yummy_feast.serving.features.fallback import SdkEndpoint, needs_sdk, pretended
 from yummy_feast.serving.features.guard import Guard, Guarded
@@ -62,7 +62,7 @@ class FeatureApp:
         settings = None if by_sdk else self._online.settings(config)
         self._health: Healthy
         sink: Sink
-        endpoint: Endpoint
+        endpoint: App
         if settings is None:
             logger.warning(
                 "online_store.type is %s: rows are read by Feast's SDK, slowly; see docs/features.md",
@@ -72,7 +72,7 @@ class FeatureApp:
             endpoint = SdkEndpoint(self._own, self._registries, self._admission, self._metrics, options.max_body)
         else:
             self._health, sink = Health(settings), OurSink(self._online, config)
-            endpoint = FeaturesEndpoint(
+            parts = (
                 self._registries,
                 settings,
                 self._online.schemas(config),
@@ -80,8 +80,9 @@ class FeatureApp:
                 self._metrics,
                 options.max_body,
             )
+            endpoint = by_header(FeaturesEndpoint(*parts), CompatEndpoint(*parts), options.compat)
         self._is_by_sdk = by_sdk
-        self._endpoint: Callable[[Scope, Receive, Send], Awaitable[None]] = endpoint
+        self._endpoint = endpoint
         if not guard.is_open:
             self._endpoint = Guarded(endpoint, guard, self._metrics, options.max_body, options.request_timeout)
         self._behind = Behind(

@@ -74,13 +74,17 @@ def face_of(project: str, health: Healthy, exposition: Callable[[], bytes], rout
     async def missing(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 500)
         path, paths = request.url.path, sorted(face.openapi()["paths"])
+        headers = dict(getattr(error, "headers", None) or {})
+        if status == 404 and path in PATHS:
+            # The hot endpoint is there, in front of this application, for its own method alone.
+            status, headers = 405, {"allow": ", ".join(PATHS[path]).upper()}
         if status == 404:
             known = RefusedError(404, "NO_SUCH_PATH", f"there is no {path}", nearest(path, paths))
         elif status == 405:
             known = RefusedError(405, "METHOD_NOT_ALLOWED", f"{path} does not take {request.method}", "see /docs")
         else:
             known = RefusedError(status, "REFUSED", str(getattr(error, "detail", error)))
-        return Response(known.body(), status, _text([JSON]) | dict(getattr(error, "headers", None) or {}))
+        return Response(known.body(), status, _text([JSON]) | headers)
 
     return face
 

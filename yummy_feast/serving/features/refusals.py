@@ -68,6 +68,7 @@ _OF_SOURCES: Final[tuple[tuple[type[Exception], int, str], ...]] = (
 CODES: Final = (
     "MALFORMED_JSON",
     "INVALID_BODY",
+    "INVALID_HEADER",
     "BODY_TOO_LARGE",
     "BODY_TOO_SLOW",
     *dict.fromkeys(code for table in (_OF_FEATURES, _OF_ENTITIES, _OF_STORE) for _, _, code in table),
