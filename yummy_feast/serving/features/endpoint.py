@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -65,32 +66,19 @@ class Stages:
         )
 
 
-class FeaturesEndpoint:
-    """Answers requests for online features, over the connection of the loop it runs in.
+class Endpoint(ABC):
+    """What every way of answering shares: how many requests run for how long, and how one is refused.
 
     Args:
-        registries: what is served.
-        settings, book: where the rows are, and their schemas.
+        admission: of the requests.
         metrics: what is told of every request.
         max_body: bytes of a request.
     """
 
-    def __init__(
-        self,
-        registries: Registries,
-        settings: RedisSettings,
-        book: SchemaBook,
-        admission: Admission,
-        metrics: FeatureMetrics,
-        max_body: int,
-    ) -> None:
-        self._registries = registries
-        self._settings = settings
-        self._book = book
+    def __init__(self, admission: Admission, metrics: FeatureMetrics, max_body: int) -> None:
         self._admission = admission
         self._metrics = metrics
         self._max_body = max_body
-        self._mux: AnyMux | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request: never raises for what a client sent or Redis did."""
@@ -121,6 +109,48 @@ class FeaturesEndpoint:
             self._metrics.refused(refused.code, ended - stages.started)
         headers.append(stages.header(ended))
         await respond(send, status, headers, answer, unread=receive if refused is not None and refused.close else None)
+
+    @abstractmethod
+    async def answer(self, body: bytes, stages: Stages) -> bytes:
+        """The JSON that answers ``body``. RefusedError."""
+
+    def _too_slow(self, is_reading: bool) -> RefusedError:
+        if is_reading:
+            return RefusedError(
+                408, "BODY_TOO_SLOW", "the body did not come in time", "send it in one piece", close=True
+            )
+        return RefusedError(
+            503,
+            "REQUEST_TIMEOUT",
+            "the request was not answered in time",
+            "try again; --request-timeout of the server waits longer",
+        )
+
+
+class FeaturesEndpoint(Endpoint):
+    """Answers requests for online features, over the connection of the loop it runs in.
+
+    Args:
+        registries: what is served.
+        settings, book: where the rows are, and their schemas.
+        metrics: what is told of every request.
+        max_body: bytes of a request.
+    """
+
+    def __init__(
+        self,
+        registries: Registries,
+        settings: RedisSettings,
+        book: SchemaBook,
+        admission: Admission,
+        metrics: FeatureMetrics,
+        max_body: int,
+    ) -> None:
+        super().__init__(admission, metrics, max_body)
+        self._registries = registries
+        self._settings = settings
+        self._book = book
+        self._mux: AnyMux | None = None
 
     async def answer(self, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""
@@ -177,18 +207,6 @@ class FeaturesEndpoint:
         in_thread = served.is_slow or question.length * served.width > _INLINE_CELLS
         reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
         return await (_transformed(reading, served) if served.on_demand else reading)
-
-    def _too_slow(self, is_reading: bool) -> RefusedError:
-        if is_reading:
-            return RefusedError(
-                408, "BODY_TOO_SLOW", "the body did not come in time", "send it in one piece", close=True
-            )
-        return RefusedError(
-            503,
-            "REQUEST_TIMEOUT",
-            "the request was not answered in time",
-            "try again; --request-timeout of the server waits longer",
-        )
 
 
 async def compiled(snapshot: Snapshot, selection: Selection) -> Served:
