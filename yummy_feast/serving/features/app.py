@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.serving.features.behind import Behind
 from yummy_feast.serving.features.blocks import refuse_what_is_not_served
-from yummy_feast.serving.features.compat import CompatEndpoint, by_header
+from yummy_feast.serving.features.compat import App, CompatEndpoint, by_header
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
 from yummy_feast.serving.features.fallback import SdkEndpoint, needs_sdk, pretended
@@ -63,6 +62,7 @@ class FeatureApp:
         settings = None if by_sdk else self._online.settings(config)
         self._health: Healthy
         sink: Sink
+        endpoint: App
         if settings is None:
             logger.warning(
                 "online_store.type is %s: rows are read by Feast's SDK, slowly; see docs/features.md",
@@ -84,7 +84,7 @@ class FeatureApp:
             )
             endpoint = by_header(FeaturesEndpoint(*parts), CompatEndpoint(*parts), options.compat)
         self._is_by_sdk = by_sdk
-        self._endpoint: Callable[[Scope, Receive, Send], Awaitable[None]] = endpoint
+        self._endpoint = endpoint
         if not guard.is_open:
             self._endpoint = Guarded(endpoint, guard, self._metrics, options.max_body, options.request_timeout)
         self._behind = Behind(
