@@ -16,7 +16,7 @@ import msgspec
 
 from yummy_feast.errors import ValueTypeError
 from yummy_feast.online.answer import Heading, OnlineFeatures, Rows, Status
-from yummy_feast.serving.features.json_values import Finish, is_number, json_finisher, mend_floats
+from yummy_feast.serving.features.json_values import Finish, is_float, is_number, json_finisher, mend_floats
 
 if TYPE_CHECKING:
     from yummy_feast.online.plan import OnlinePlan
@@ -41,7 +41,7 @@ class Rendering:
         plan: what the answers are read with. Without on-demand views a single row needs no columns, see ``render_row``.
     """
 
-    __slots__ = ("_echoes", "_finishers", "_prefix", "_prefix_with_versions", "_rows_of", "_runs")
+    __slots__ = ("_echoes", "_finishers", "_is_float", "_prefix", "_prefix_with_versions", "_rows_of", "_runs")
 
     def __init__(self, heading: Heading, plan: OnlinePlan | None = None) -> None:
         names = _encode(heading.names)
@@ -55,6 +55,8 @@ class Rendering:
         )
         self._rows_of = heading.rows_of
         self._finishers: tuple[Finish | None, ...] = tuple(json_finisher(kind) for kind in heading.kinds)
+        # Kind 0, a join key of no known type, may hold anything.
+        self._is_float = tuple(kind == 0 or is_float(kind) for kind in heading.kinds)
         self._echoes, self._runs = _runs(heading, plan, self._finishers) if plan is not None else ((), ())
 
     def render(self, answer: OnlineFeatures, *, versions: bool = False) -> bytes:
@@ -88,7 +90,7 @@ class Rendering:
         return _closed(out)
 
     def _render_columns(self, answer: OnlineFeatures, out: list[bytes]) -> None:
-        rows_of, finishers, encode = self._rows_of, self._finishers, _encode
+        rows_of, finishers, is_float, encode = self._rows_of, self._finishers, self._is_float, _encode
         tails = _tails(answer.rows)
         absent = [rows.statuses.count(_NOT_FOUND) for rows in answer.rows]
         add = out.append
@@ -102,7 +104,7 @@ class Rendering:
                 text = encode([None if value is None else finish(value) for value in values])
             if _NULL in text:
                 nulls = values.count(None)
-                if finish is None and text.count(_NULL) != nulls:
+                if is_float[at] and text.count(_NULL) != nulls:
                     text = encode(mend_floats(values))
                 # As many as rows that are not there: then no cell has a status of its own.
                 if nulls != absent[rows]:
