@@ -14,7 +14,7 @@ import pytest
 
 from tests.places import wait_until
 from tests.unit.serving.tiny import Server, answer, request, tiny
-from yummy_feast.serving.connections import Watch
+from yummy_feast.serving.connections import Watch, WholeAnswers
 from yummy_feast.serving.options import RunOptions
 
 SECONDS = {"header_timeout": 0.5, "body_timeout": 1.0, "keep_alive": 1.5}
@@ -254,3 +254,46 @@ def test_another_request_begins_another_time_and_0_is_no_limit() -> None:
     connection.waits_for = "us"
     watch.look(1000.0)
     assert connection.ended == endless.ended == []
+
+
+class Wire:
+    """A transport that notes what is written to it."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+
+
+def test_a_head_leaves_with_its_body() -> None:
+    wire = Wire()
+    transport = WholeAnswers(wire)
+    for piece in (HEAD, b"body", HEAD, b"bo", b"dy"):
+        transport.write(piece)
+    assert wire.writes == [HEAD + b"body", HEAD + b"bo", b"dy"]
+
+
+def test_a_head_without_a_body_and_an_interim_answer_do_not_wait() -> None:
+    wire = Wire()
+    transport = WholeAnswers(wire)
+    transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    transport.write(HEAD)
+    transport.let_go()
+    transport.write(HEAD)
+    assert not transport.is_closing()
+    transport.close()
+    assert wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n", HEAD, HEAD]
+    assert transport.is_closing()
+    transport.let_go()
+    assert len(wire.writes) == 3
