@@ -237,6 +237,17 @@ def test_a_repository_that_was_never_applied_is_one_line(
     assert capsys.readouterr().err == "yummy: the registry knows no project 'lab' (run `feast apply` first)\n"
 
 
+def test_a_token_beside_an_auth_block_is_one_line(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repo / "guarded.yaml").write_text((repo / "feature_store.yaml").read_text() + "auth: {type: kubernetes}\n")
+    monkeypatch.chdir(repo)
+    assert main(["features", "serve", "-f", "guarded.yaml", "-p", "0", "--token", "x"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("yummy: guarded.yaml: auth.type is 'kubernetes', and --token is given: ")
+    assert err.count("\n") == 1
+
+
 PROGRAM = """
 import sys
 from yummy_feast import feature_serve
