@@ -21,6 +21,7 @@ from yummy_feast.serving.features.json_values import Finish, is_float, is_number
 if TYPE_CHECKING:
     from yummy_feast.online.plan import OnlinePlan
     from yummy_feast.online.retrieval import OnlineRow
+    from yummy_feast.serving.features.tally import Tally
 
 _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 _OPEN: Final = b'{"values":'
@@ -39,11 +40,22 @@ class Rendering:
     Args:
         heading: names, kinds and rows of the columns.
         plan: what the answers are read with. Without on-demand views a single row needs no columns, see ``render_row``.
+        tally: is told of each null.
     """
 
-    __slots__ = ("_echoes", "_finishers", "_is_float", "_prefix", "_prefix_with_versions", "_rows_of", "_runs")
+    __slots__ = (
+        "_echoes",
+        "_finishers",
+        "_is_float",
+        "_prefix",
+        "_prefix_with_versions",
+        "_rows_of",
+        "_runs",
+        "_tally",
+    )
 
-    def __init__(self, heading: Heading, plan: OnlinePlan | None = None) -> None:
+    def __init__(self, heading: Heading, plan: OnlinePlan | None = None, tally: Tally | None = None) -> None:
+        self._tally = tally
         names = _encode(heading.names)
         # A version of 0 is left out, as Feast does.
         views = [{"name": name, "version": version} if version else {"name": name} for name, version in heading.views]
@@ -85,7 +97,10 @@ class Rendering:
                     tail, between = _tails_of_one(status, times[view])
                     out += (_OPEN, text.replace(b",", between), tail)
                     continue
-            for finish, value in zip(run.finishers, row[run.start : run.stop], strict=True):
+            cells = row[run.start : run.stop]
+            if self._tally is not None and status == Status.PRESENT:
+                self._tally.nulls += cells.count(None)
+            for finish, value in zip(run.finishers, cells, strict=True):
                 _render_cell(out, value, finish, status, times[view])
         return _closed(out)
 
@@ -108,7 +123,10 @@ class Rendering:
                     text = encode(mend_floats(values))
                 # As many as rows that are not there: then no cell has a status of its own.
                 if nulls != absent[rows]:
-                    tail = _tail(_statuses(answer.statuses_of(at)), answer.rows[rows])
+                    statuses = answer.statuses_of(at)
+                    tail = _tail(_statuses(statuses), answer.rows[rows])
+                    if self._tally is not None:
+                        self._tally.nulls += statuses.count(Status.NULL_VALUE)
             add(_OPEN)
             add(text)
             add(tail)
