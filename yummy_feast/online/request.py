@@ -32,6 +32,11 @@ def to_columns(entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> 
     Raises OnlineRequestError: no rows, rows with different keys, columns of different lengths, a column that is no
     list.
     """
+    if type(entity_rows) is dict and len(entity_rows) == 1:
+        # What most requests are.
+        [values] = entity_rows.values()
+        if type(values) is list and values:
+            return entity_rows, len(values)
     if isinstance(entity_rows, Mapping):
         columns = {name: _to_list(name, values) for name, values in entity_rows.items()}
         lengths = {name: len(values) for name, values in columns.items()}
@@ -206,7 +211,8 @@ def _cast_timestamp(value: Any) -> int:
     if hasattr(value, "dtype") and hasattr(value, "astype") and value.dtype.kind == "M":  # numpy.datetime64
         return int(value.astype("datetime64[s]").astype("int64"))
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        # Digits alone are seconds, as in Feast, though ISO 8601 knows days without dashes.
+        value = int(value) if _DIGITS.fullmatch(value) else datetime.fromisoformat(value)
     if isinstance(value, datetime):
         aware = value if value.utcoffset() is not None else value.replace(tzinfo=UTC)
         return int(aware.timestamp())

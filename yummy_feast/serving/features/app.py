@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from yummy_feast.errors import ConfigError, OnlineStoreError
+from yummy_feast.errors import OnlineStoreError
+from yummy_feast.online.loops import mux_for
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.serving.features.behind import Behind
+from yummy_feast.serving.features.blocks import refuse_what_is_not_served
+from yummy_feast.serving.features.compat import App, CompatEndpoint, by_header
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
-from yummy_feast.serving.features.health import Health
+from yummy_feast.serving.features.fallback import SdkEndpoint, needs_sdk, pretended
+from yummy_feast.serving.features.guard import Guard, Guarded
+from yummy_feast.serving.features.health import Health, Healthy, SdkHealth
 from yummy_feast.serving.features.metrics import FeatureMetrics
+from yummy_feast.serving.features.options import ServingOptions
+from yummy_feast.serving.features.own_store import OwnStore
 from yummy_feast.serving.features.request import Selection
+from yummy_feast.serving.features.sinks import OurSink, SdkSink, Sink
 from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.http import Admission, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from feast import FeatureStore, RepoConfig
+    from feast import FeatureStore
 
 logger = logging.getLogger(__name__)
 
 _GAUGES_EVERY: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServingOptions:
-    """How requests are served.
-
-    registry_poll: seconds between looks at the registry, 0 for never again.
-    request_timeout: seconds that a request may take, 0 for any time.
-    max_concurrency: requests under way at once in each worker; more are refused.
-    max_body: bytes of a request.
-    """
-
-    registry_poll: float = 5.0
-    request_timeout: float = 5.0
-    max_concurrency: int = 1000
-    max_body: int = 10_000_000
 
 
 class FeatureApp:
@@ -58,24 +50,48 @@ class FeatureApp:
     ) -> None:
         options = options or ServingOptions()
         refuse_what_is_not_served(store.config)
-        config = as_ours(store.config)
+        by_sdk = needs_sdk(store.config)
+        config = pretended(store.config) if by_sdk else as_ours(store.config)
         self._store = store
         self._config = config
+        self._own = OwnStore(store)
         self._online = YummyOnlineStore()
         self._registries = Registries(store.registry, config, options.registry_poll)
         self._admission = Admission(options.max_concurrency, options.request_timeout)
         self._metrics = FeatureMetrics(metrics_folder)
-        settings = self._online.settings(config)
-        self._endpoint = FeaturesEndpoint(
-            self._registries,
-            settings,
-            self._online.schemas(config),
-            self._admission,
-            self._metrics,
-            options.max_body,
+        guard = Guard(store.config, self._registries)
+        self._settings = settings = None if by_sdk else self._online.settings(config)
+        self._health: Healthy
+        sink: Sink
+        endpoint: App
+        if settings is None:
+            logger.warning(
+                "online_store.type is %s: rows are read by Feast's SDK, slowly; see docs/features.md",
+                store.config.online_store.type,
+            )
+            self._health, sink = SdkHealth(), SdkSink(self._own, store.config)
+            by_feast = SdkEndpoint(self._own, self._registries, self._admission, self._metrics, options.max_body)
+            # What Feast's SDK says is what Feast's server says.
+            endpoint = by_header(by_feast, by_feast, options.compat)
+        else:
+            self._health, sink = Health(settings), OurSink(self._online, config)
+            parts = (
+                self._registries,
+                settings,
+                self._online.schemas(config),
+                self._admission,
+                self._metrics,
+                options.max_body,
+            )
+            endpoint = by_header(FeaturesEndpoint(*parts), CompatEndpoint(*parts), options.compat)
+        self._is_by_sdk = by_sdk
+        self._endpoint = endpoint
+        if not guard.is_open:
+            self._endpoint = Guarded(endpoint, guard, self._metrics, options.max_body, options.request_timeout)
+        self._behind = Behind(
+            self._own, self._registries, store.config, sink, settings, guard, options.max_body, metrics_folder
         )
-        self._health = Health(settings)
-        self._face = face_of(config.project, self._health, self._exposition)
+        self._face = face_of(config.project, self._health, self._exposition, self._behind.routers)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +122,11 @@ class FeatureApp:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._online.close()
+        await self._behind.stop()
+        if self._is_by_sdk:
+            await self._own.get().close()
+        else:
+            await self._online.close()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -119,7 +139,10 @@ class FeatureApp:
     async def _warm_up(self) -> None:
         """Connect, and compile every feature service: the first requests need not wait for either."""
         try:
-            await self._online.initialize(self._config)
+            if self._is_by_sdk:
+                await (await asyncio.to_thread(self._own.get)).initialize()
+            else:
+                await self._online.initialize(self._config)
         except OnlineStoreError as error:
             # It may be mended while we run: the health says so then.
             logger.warning("%s", error)
@@ -131,31 +154,13 @@ class FeatureApp:
 
     async def _take_down_gauges(self) -> None:
         while True:
-            self._metrics.gauge(self._admission, self._registries)
+            self._gauge()
             await asyncio.sleep(_GAUGES_EVERY)
 
+    def _gauge(self) -> None:
+        reconnects = 0 if self._settings is None else mux_for(self._settings).reconnects
+        self._metrics.gauge(self._admission, self._registries, reconnects)
+
     def _exposition(self) -> bytes:
-        self._metrics.gauge(self._admission, self._registries)
+        self._gauge()
         return self._metrics.exposition()
-
-
-def refuse_what_is_not_served(config: RepoConfig) -> None:
-    """Raise ConfigError for blocks of feature_store.yaml that this server would have to ignore."""
-    auth = config.auth_config
-    if auth is not None and auth.type != "no_auth":
-        raise ConfigError(
-            f"auth.type is {auth.type!r}: this server does not check permissions yet",
-            hint="serve this repository with `feast serve`, or remove the auth block from feature_store.yaml",
-        )
-    server = config.feature_server
-    if server is None:
-        return
-    if server.type != "local":
-        raise ConfigError(f"feature_server.type is {server.type!r}: only 'local' is served", hint="leave it out")
-    for name in ("feature_logging", "audit_logging"):
-        block = getattr(server, name, None)
-        if block is not None and block.enabled:
-            raise ConfigError(
-                f"feature_server.{name} is enabled: this server does not log requests yet",
-                hint="serve this repository with `feast serve`, or disable it",
-            )
