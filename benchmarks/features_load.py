@@ -283,7 +283,6 @@ def run(load: Load) -> dict[str, Any]:
     """Figures, how many requests were sent in all, and under ``answers`` what ``last_answers`` says."""
     requests = load.requests()
     links = [Connection(load.port) for _ in range(load.connections)]
-    gc.disable()
     warm = Outcome()
     if load.rate is None:
         if load.warm_up:
@@ -304,6 +303,8 @@ def arguments(load: Load) -> str:
 
 
 def main(text: str) -> None:
+    # No pause of our own may look like one of the server's.
+    gc.disable()
     report(**run(Load(**json.loads(text))))
 
 
