@@ -1,0 +1,90 @@
+"""What every flavor of model has in common: the features it was trained on, and how rows of them are scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+
+class Kind(Enum):
+    """What a model takes for a feature."""
+
+    NUMBER = "number"
+    CATEGORY = "category"
+    """Text, or a whole number that stands for itself alone."""
+    TEXT = "text"
+    """Words, which the model splits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input of a model, at its place."""
+
+    name: str
+    kind: Kind = Kind.NUMBER
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows in the order of a model's features, already cast.
+
+    matrix: (rows, features), where every feature is a number; NaN is missing.
+    columns: otherwise a sequence for each feature: floats, or for a category str, int or bool; None is missing.
+    """
+
+    length: int
+    matrix: Matrix | None = None
+    columns: Sequence[Sequence[Any]] = ()
+
+
+class Scorer(ABC):
+    """Scores rows. Safe to call from several threads at once.
+
+    features: what the model takes, in its order. output: what it answers, in a word, for people.
+    checks_names: whether it refuses columns of other names than those it was trained on.
+    """
+
+    features: tuple[Feature, ...]
+    output: str
+    checks_names: bool
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every feature is a number."""
+        return all(feature.kind is Kind.NUMBER for feature in self.features)
+
+    @abstractmethod
+    def score(self, batch: Batch) -> npt.NDArray[Any]:
+        """Predictions of shape (rows,) or (rows, outputs), as MLflow's pyfunc answers them. ModelInputError."""
+
+    def score_one(self, row: Sequence[Any]) -> Any:
+        """The prediction of one row, cast like a Batch's columns, in Python's own types: a value or a list of them.
+
+        Costs less than a batch of one. ModelInputError, and ValueError, TypeError, OverflowError or struct.error for a
+        row of numbers in which something is none.
+        """
+        if self.is_numeric:
+            batch = Batch(1, matrix=np.array([row], np.float64))
+        else:
+            batch = Batch(1, columns=[(value,) for value in row])
+        return self.score(batch)[0].tolist()
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to free
+        """Free what is not Python's. Nothing may be scored afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a flavor tells of a loaded model, for people."""
+
+    flavor: str
+    kind: str
+    library_version: str
