@@ -6,7 +6,8 @@ Plain ASGI: a hot endpoint that a web framework routes and wraps answers half as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON: Final[Header] = (b"content-type", b"application/json")
 _CLOSE: Final[Header] = (b"connection", b"close")
 _RETRY_AFTER: Final = 1
+_FAREWELL: Final = 2.0
 
 
 class RefusedError(Exception):
@@ -48,12 +51,18 @@ class ClientGoneError(Exception):
     """Whoever asked has hung up: there is nobody to answer."""
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body of a request. RefusedError (413) for more than ``limit`` bytes, ClientGoneError."""
+async def read_body(receive: Receive, limit: int, headers: Iterable[Header] = ()) -> bytes:
+    """The whole body of a request. RefusedError (413) for more than ``limit`` bytes, ClientGoneError.
+
+    Args:
+        headers: of the request: a body that does not come in one piece may be announced there as too large.
+    """
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body") or message["type"] != "http.request":
         parts, size = [body], len(body)
+        if _announced(headers) > limit:
+            size = limit + 1
         while message["type"] == "http.request" and message.get("more_body") and size <= limit:
             message = await receive()
             parts.append(message.get("body", b""))
@@ -61,21 +70,49 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         if message["type"] != "http.request":
             raise ClientGoneError
         body = b"".join(parts)
-    if len(body) > limit:
-        raise RefusedError(
-            413,
-            "BODY_TOO_LARGE",
-            f"the body is larger than {limit:,} bytes",
-            "ask for fewer entities at a time, or start the server with a larger --max-body",
-            close=True,
-        )
+        if size > limit:
+            raise _too_large(limit, is_unread=message.get("more_body", False))
+    elif len(body) > limit:
+        raise _too_large(limit, is_unread=False)
     return body
 
 
-async def respond(send: Send, status: int, headers: list[Header], body: bytes) -> None:
-    """Send a whole answer. ``headers`` lack the length alone."""
+def _announced(headers: Iterable[Header]) -> int:
+    for name, value in headers:
+        if name == b"content-length":
+            # The parser has seen to it that it is a number.
+            return int(value)
+    return 0
+
+
+def _too_large(limit: int, *, is_unread: bool) -> RefusedError:
+    return RefusedError(
+        413,
+        "BODY_TOO_LARGE",
+        f"the body is larger than {limit:,} bytes",
+        "ask for fewer entities at a time, or start the server with a larger --max-body",
+        close=is_unread,
+    )
+
+
+async def respond(
+    send: Send, status: int, headers: list[Header], body: bytes, *, unread: Receive | None = None
+) -> None:
+    """Send a whole answer. ``headers`` lack the length alone.
+
+    Args:
+        unread: where the rest of the request still comes from, if it does and nobody wants it. A connection that is
+            closed meanwhile takes the answer with it, so what the client is sending is thrown away for a moment.
+    """
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if unread is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        body = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                while (await unread()).get("more_body"):
+                    pass
     await send({"type": "http.response.body", "body": body})
 
 

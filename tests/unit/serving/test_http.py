@@ -32,19 +32,44 @@ def test_a_body_in_pieces_is_put_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "messages", [[part(b"abcd", False)], [part(b"ab", True), part(b"cd", True)]], ids=["at once", "in pieces"]
+    ("messages", "length", "ends"),
+    [
+        ([part(b"abcd", False)], b"4", False),
+        ([part(b"ab", True), part(b"cd", False)], b"", False),
+        ([part(b"ab", True), part(b"cd", True)], b"", True),
+        ([part(b"a", True)], b"4", True),
+    ],
+    ids=["at once", "in pieces", "in too many pieces", "announced"],
 )
-def test_a_body_that_is_too_large_is_not_read_to_its_end(messages: list[Message]) -> None:
+def test_a_body_that_is_too_large_is_not_read_to_its_end(messages: list[Message], length: bytes, ends: bool) -> None:
+    """Whoever is still sending it has to stop; a connection whose body was read goes on."""
+    headers = [(b"content-type", b"x"), *([(b"content-length", length)] if length else [])]
     with pytest.raises(RefusedError) as error:
-        asyncio.run(read_body(received(*messages), 3))
+        asyncio.run(read_body(received(*messages), 3, headers))
     assert (error.value.status, error.value.code) == (413, "BODY_TOO_LARGE")
-    assert (b"connection", b"close") in error.value.headers()
+    assert ((b"connection", b"close") in error.value.headers()) is ends
 
 
 @pytest.mark.parametrize("before", [[], [part(b"a", True)]])
 def test_whoever_hangs_up_gets_no_answer(before: list[Message]) -> None:
     with pytest.raises(ClientGoneError):
         asyncio.run(read_body(received(*before, {"type": "http.disconnect"}), 3))
+
+
+def test_what_nobody_wants_is_thrown_away_once_the_answer_is_out() -> None:
+    """Closed before that, the connection would take the answer with it."""
+    events: list[Any] = []
+    left = [part(b"x" * 9, True), part(b"x" * 9, False)]
+
+    async def receive() -> Message:
+        events.append("read")
+        return left.pop(0)
+
+    async def send(message: Message) -> None:
+        events.append(message.get("body"))
+
+    asyncio.run(respond(send, 413, [], b"no", unread=receive))
+    assert events == [None, b"no", "read", "read", b""]
 
 
 def test_an_answer_has_its_length() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
 from yummy_feast.serving.features.health import Health
 from yummy_feast.serving.features.metrics import FeatureMetrics
+from yummy_feast.serving.features.options import ServingOptions
 from yummy_feast.serving.features.request import Selection
 from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.http import Admission, Receive, Scope, Send
@@ -25,22 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _GAUGES_EVERY: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServingOptions:
-    """How requests are served.
-
-    registry_poll: seconds between looks at the registry, 0 for never again.
-    request_timeout: seconds that a request may take, 0 for any time.
-    max_concurrency: requests under way at once in each worker; more are refused.
-    max_body: bytes of a request.
-    """
-
-    registry_poll: float = 5.0
-    request_timeout: float = 5.0
-    max_concurrency: int = 1000
-    max_body: int = 10_000_000
 
 
 class FeatureApp:

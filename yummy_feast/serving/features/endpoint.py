@@ -101,7 +101,7 @@ class FeaturesEndpoint:
         refused: RefusedError | None = None
         try:
             self._admission.enter(task, stages.started)
-            body = await read_body(receive, self._max_body)
+            body = await read_body(receive, self._max_body, scope["headers"])
             answer = await self.answer(body, stages)
         except ClientGoneError:
             return
@@ -119,7 +119,7 @@ class FeaturesEndpoint:
             headers += refused.headers()
             self._metrics.refused(refused.code, ended - stages.started)
         headers.append(stages.header(ended))
-        await respond(send, status, headers, answer)
+        await respond(send, status, headers, answer, unread=receive if refused is not None and refused.close else None)
 
     async def answer(self, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""

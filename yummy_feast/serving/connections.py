@@ -1,0 +1,199 @@
+"""One client's connection, and the watch over all of them: nobody holds one for longer than is meant.
+
+The parser and the request cycle are uvicorn's. What it lacks are limits on clients that are slow on purpose, and an end
+that loses no request. Both are looked at from outside, now and then, so that a request pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from yummy_feast.serving.http import JSON, Receive, RefusedError, Scope, Send, respond
+from yummy_feast.serving.options import RunOptions
+
+CLOSE: Final = (b"connection", b"close")
+_NO_TIMEOUT: Final = float("inf")
+_LARGEST_HEAD: Final = 65_536
+
+
+def _whole_answer(status: HTTPStatus, code: str, message: str) -> bytes:
+    body = RefusedError(status, code, message).body()
+    return b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+        status,
+        status.phrase.encode(),
+        len(body),
+        body,
+    )
+
+
+_NO_HTTP: Final = _whole_answer(HTTPStatus.BAD_REQUEST, "NO_HTTP", "this is no HTTP request")
+_TOO_SLOW: Final = _whole_answer(
+    HTTPStatus.REQUEST_TIMEOUT, "HEAD_TOO_SLOW", "the head of the request did not come in time"
+)
+_TOO_LARGE: Final = _whole_answer(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "HEAD_TOO_LARGE",
+    f"the head of the request is larger than {_LARGEST_HEAD:,} bytes",
+)
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that knows what it is waiting for.
+
+    most: connections of this worker; set on the class that a worker makes for itself.
+    """
+
+    most = 10_000
+    cycle: Any
+    scope: Any
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there. Beyond ``most`` it is told so when it asks."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._head_bytes = 0
+        if len(self.connections) > self.most:
+            self.app = too_many_connections
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn does, except that a head has an end."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # An offer (of HTTP/2, mostly) that we pass over: the request itself is answered as any other.
+            pass
+        except httptools.HttpParserError:
+            self._refuse(_NO_HTTP)
+            return
+        cycle = self.cycle
+        if cycle is None or self.scope is not cycle.scope:
+            self._head_bytes += len(data)
+            if self._head_bytes > _LARGEST_HEAD:
+                self._refuse(_TOO_LARGE)
+        else:
+            self._head_bytes = 0
+
+    def _refuse(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn does, without a timer for each pause between requests: the watch sees idle connections."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request is under way, its head read."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_in_head(self) -> bool:
+        """Whether a request has begun whose head is not complete."""
+        known = None if self.cycle is None else self.cycle.scope
+        return self.scope is not known
+
+    @property
+    def waits_for(self) -> str:
+        """``head``, ``body``, ``us``, ``client`` (to read) or ``nothing``."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            return "client"
+        if self.is_answering:
+            return "body" if self.cycle.more_body else "us"
+        return "head" if self.cycle is None or self.is_in_head else "nothing"
+
+    def end_politely(self) -> None:
+        """The answer under way is the last one."""
+        if self.is_answering:
+            self.cycle.keep_alive = False
+
+    def end_if_idle(self) -> None:
+        """Close, unless a request is under way, or lies there unread."""
+        if not self.is_answering and not self.is_in_head and not _is_readable(self.transport):
+            self.transport.close()
+
+
+class Watch:
+    """Ends connections whose client lets us wait.
+
+    Args:
+        connections: those there are, at each look.
+    """
+
+    def __init__(self, connections: Iterable[Any], options: RunOptions) -> None:
+        self._connections = connections
+        self._limits = {
+            "head": options.header_timeout or _NO_TIMEOUT,
+            "body": options.body_timeout or _NO_TIMEOUT,
+            "client": options.body_timeout or _NO_TIMEOUT,
+            "nothing": options.keep_alive or _NO_TIMEOUT,
+            "us": _NO_TIMEOUT,
+        }
+        # Connection -> (what it waits for, in which request, since when).
+        self._seen: dict[Any, tuple[str, object, float]] = {}
+        shortest = min(self._limits.values())
+        self.pause = max(0.02, min(1.0, shortest / 8))
+
+    def look(self, now: float) -> None:
+        """``now`` is the time of the loop."""
+        seen: dict[Any, tuple[str, object, float]] = {}
+        for connection in list(self._connections):
+            state = connection.waits_for
+            before = self._seen.get(connection)
+            if before is None or before[0] != state or before[1] is not connection.scope:
+                seen[connection] = (state, connection.scope, now)
+            elif now - before[2] < self._limits[state]:
+                seen[connection] = before
+            else:
+                _end(connection, state)
+        self._seen = seen
+
+    async def keep_looking(self) -> None:
+        """Look for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.pause)
+            self.look(loop.time())
+
+
+def _end(connection: Any, state: str) -> None:
+    if state == "head" and connection.is_in_head:
+        connection.transport.write(_TOO_SLOW)
+    if state in {"head", "nothing"}:
+        connection.transport.close()
+    else:
+        # What is left to write would keep it open.
+        connection.transport.abort()
+
+
+async def too_many_connections(scope: Scope, _: Receive, send: Send) -> None:
+    """The application of a connection that is one too many."""
+    if scope["type"] == "http":
+        error = RefusedError(
+            503,
+            "TOO_MANY_CONNECTIONS",
+            "this worker has as many connections as it may",
+            "use fewer connections; --max-connections of the server allows more",
+            close=True,
+        )
+        await respond(send, error.status, [JSON, *error.headers()], error.body())
+
+
+def _is_readable(transport: asyncio.Transport) -> bool:
+    socket = transport.get_extra_info("socket")
+    if socket is None or socket.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    # A client that has hung up looks readable, too: it is closed by its own end.
+    return bool(poll.poll(0))
