@@ -17,7 +17,7 @@ import numpy as np
 
 from yummy_feast.errors import ModelFormatError, ModelInputError, SignatureError
 from yummy_feast.models.base import Batch, Feature, Kind, Matrix
-from yummy_feast.models.casting import WHOLE, cast_column, caster, single_precision, whole_numbers
+from yummy_feast.models.casting import WHOLE, CellError, cast_column, caster, single_precision, whole_numbers
 from yummy_feast.models.signature import Column, Signature, Type, missing_inputs
 
 # How struct spells a type; a value that does not fit it goes the long way, where it is cast or refused.
@@ -82,7 +82,7 @@ class Arranger:
         self._codec: struct.Struct | None = None
         if self.is_numeric and (self._whole or self._singles) and not self._booleans:
             self._codec = struct.Struct("=" + "".join(_CODES[type_] for type_ in types))
-        self._fixed_rows = signature.shape[0] if signature is not None and signature.shape else -1
+        self.fixed_rows = signature.shape[0] if signature is not None and signature.shape else -1
 
     def order(self, names: Sequence[str] | None, width: int) -> Order:
         """Where the inputs stand in rows of ``width`` values whose columns bear these names, or none."""
@@ -91,7 +91,7 @@ class Arranger:
                 raise ModelInputError(f"{len(names)} columns passed, and the rows have {width} values")
             if len(set(names)) != width:
                 twice = next(name for name in names if names.count(name) > 1)
-                raise ModelInputError(f"column {twice!r} is there twice")
+                raise SignatureError(f"column {twice!r} is there twice")
         if self.signature is not None and self.signature.is_named:
             given = {} if names is None else {name: at for at, name in enumerate(names)}
             return Order.of(self._by_name(given), width)
@@ -132,20 +132,30 @@ class Arranger:
                 return None
         return values
 
-    def rows(self, order: Order, rows: Sequence[Sequence[Any]]) -> Batch:
-        """Rows as lists of JSON's values."""
+    def rows(self, order: Order, rows: Sequence[Sequence[Any]], *, first: int = 0) -> Batch:
+        """Rows as lists of JSON's values; ``first`` is the number that errors give to the first of them."""
+        try:
+            return self._rows(order, rows)
+        except CellError as error:
+            raise error.at(first) from None
+
+    def _rows(self, order: Order, rows: Sequence[Sequence[Any]]) -> Batch:
         self._count(len(rows))
         if self.is_numeric:
             return Batch(len(rows), matrix=self._matrix(order, rows))
         return self._cast(list(zip(*self._even(rows, order.width), strict=True)), order, self._casts)
 
-    def records(self, records: Sequence[Any]) -> Batch:
-        """Rows as objects; a key that some of them lack is missing there."""
+    def records(self, records: Sequence[Any], *, same_keys: bool = False) -> Batch:
+        """Rows as objects; a key that some of them lack is missing there, unless they must have the ``same_keys``."""
+        if not records and self.signature is not None and self.signature.is_named:
+            self._by_name({})
         self._count(len(records))
         for at, record in enumerate(records):
             if not isinstance(record, dict):
                 raise ModelInputError(f"row {at} is {record!r}: not an object", hint='send [{"<input>": value}]')
         names = list(dict.fromkeys(name for record in records for name in record))
+        if same_keys and any(len(record) != len(names) for record in records):
+            raise ModelInputError("The length of values for each input/column name are not the same")
         order = self.order(names, len(names))
         return self.rows(order, [[record.get(name) for name in names] for record in records])
 
@@ -155,25 +165,26 @@ class Arranger:
         length = next(iter(lengths.values()), 1)
         if any(other != length for other in lengths.values()):
             told = ", ".join(f"{name} {count}" for name, count in list(lengths.items())[:12])
-            raise ModelInputError(f"The length of values for each input/column name are not the same: {told}")
+            raise self._unfit(f"The length of values for each input/column name are not the same: {told}")
         self._count(length)
         names = list(columns)
         order = self.order(names, len(names))
         lists = [values if isinstance(values, list) else list(repeat(values, length)) for values in columns.values()]
         return self._cast(lists, order, self._spelling)
 
-    def array(self, array: Any) -> Batch:
+    def array(self, array: Any, *, same_keys: bool = False) -> Batch:
         """Rows as nested lists without names, or records, or the values of the only input."""
         if not isinstance(array, list):
-            raise ModelInputError(f"a single {type(array).__name__} is no table", hint="send a list of rows")
+            raise self._unfit(f"a single {type(array).__name__} is no table", hint="send a list of rows")
         if array and isinstance(array[0], dict):
-            return self.records(array)
+            return self.records(array, same_keys=same_keys)
         if self.signature is not None and self.signature.is_named and len(self.inputs) == 1:
             return self.columns({self.names[0]: array})
         self._count(len(array))
         if not isinstance(array[0], list):
-            raise ModelInputError("an array of one dimension is no table", hint="send a list of rows")
+            raise self._unfit("an array of one dimension is no table", hint="send a list of rows")
         width = len(array[0])
+        self._even(array, width)
         return self.rows(self.order(None, width), array)
 
     def row(self, values: Mapping[str, Any]) -> Sequence[Any]:
@@ -188,11 +199,15 @@ class Arranger:
             raise missing_inputs(missing, list(given), self.names)
         return [given.get(name, _ABSENT) for name in self.names]
 
+    def _unfit(self, message: str, hint: str = "") -> ModelInputError:
+        """The error for what is no table: with a signature, it is the signature that says so."""
+        return (ModelInputError if self.signature is None else SignatureError)(message, hint=hint)
+
     def _count(self, length: int) -> None:
         if not length:
             raise ModelInputError("there are no rows", hint="send at least one")
-        if self._fixed_rows not in (-1, length):
-            raise SignatureError(f"{length} rows, and the signature wants {self._fixed_rows}")
+        if self.fixed_rows not in (-1, length):
+            raise SignatureError(f"{length} rows, and the signature wants {self.fixed_rows}")
 
     def _matrix(self, order: Order, rows: Sequence[Sequence[Any]]) -> Matrix:
         is_plain = False
@@ -245,7 +260,7 @@ class Arranger:
         for at, row in enumerate(rows):
             if not isinstance(row, list | tuple) or len(row) != width:
                 count = len(row) if isinstance(row, list | tuple) else "no"
-                raise ModelInputError(f"row {at} has {count} values instead of {width}")
+                raise CellError(at, "", f"has {count} values instead of {width}")
         return rows
 
 

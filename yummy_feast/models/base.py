@@ -50,11 +50,13 @@ class Scorer(ABC):
 
     features: what the model takes, in its order. output: what it answers, in a word, for people.
     checks_names: whether it refuses columns of other names than those it was trained on.
+    answers_nothing: whether it scores no rows at all with no predictions, as MLflow's CatBoost does; LightGBM refuses.
     """
 
     features: tuple[Feature, ...]
     output: str
     checks_names: bool
+    answers_nothing: bool = False
 
     @property
     def is_numeric(self) -> bool:

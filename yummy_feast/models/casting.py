@@ -79,6 +79,20 @@ def _scalar(value: Any) -> Any:
     return value
 
 
+class CellError(ModelInputError):
+    """Something is wrong with a row: ``what`` (of its input, or nothing) and ``said`` about it."""
+
+    def __init__(self, row: int, what: str, said: str, *, hint: str = "") -> None:
+        super().__init__(f"{what}row {row}: {said}", hint=hint)
+        self.row = row
+        self.what = what
+        self.said = said
+
+    def at(self, first: int) -> ModelInputError:
+        """The same of a caller who counts its rows from elsewhere."""
+        return ModelInputError(f"{self.what}row {first + self.row}: {self.said}", hint=self.hint)
+
+
 def cast_column(values: Sequence[Any], cast: Callable[[Any], Any], name: str, type_: Type) -> list[Any]:
     """All values of one input. ModelInputError that names the input, the row and the value."""
     done: list[Any] = []
@@ -88,8 +102,8 @@ def cast_column(values: Sequence[Any], cast: Callable[[Any], Any], name: str, ty
     except (ValueError, TypeError, OverflowError) as error:
         said = str(error) if str(error).startswith(("is ", "a whole")) else "cannot be cast"
         wanted = "a number" if type_ is Type.ANY else type_.value
-        raise ModelInputError(
-            f"input {name!r}, row {len(done)}: {_short(values[len(done)])}: {said}", hint=f"the model wants {wanted}"
+        raise CellError(
+            len(done), f"input {name!r}, ", f"{_short(values[len(done)])}: {said}", hint=f"the model wants {wanted}"
         ) from None
     return done
 

@@ -25,6 +25,8 @@ class CatBoostScorer(Scorer):
         threads: cores that one call may use.
     """
 
+    answers_nothing = True
+
     def __init__(self, model: Any, verb: str = "predict", *, threads: int = 1) -> None:
         kind = type(model).__name__
         if verb not in _VERBS or not hasattr(model, verb):

@@ -26,7 +26,7 @@ _DTYPES: Final = {
 
 
 def from_csv(data: bytes, arranger: Arranger) -> Batch:
-    """Rows of CSV with a header, columns read as the signature's types. ModelInputError."""
+    """Rows of CSV with a header, columns read as the signature's types; perhaps none. ModelInputError."""
     import pandas as pd
 
     signature = arranger.signature
@@ -61,6 +61,8 @@ def from_parquet(data: bytes, arranger: Arranger) -> Batch:
 def _batch(frame: pd.DataFrame, arranger: Arranger) -> Batch:
     names = [str(name) for name in frame.columns]
     order = arranger.order(names, len(names))
+    if frame.empty:
+        return Batch(0)
     numeric = all(dtype.kind in "fiub" for dtype in frame.dtypes)
     if arranger.is_numeric and numeric:
         return arranger.rows(order, frame.to_numpy(np.float64))
