@@ -91,7 +91,7 @@ class Arranger:
                 raise ModelInputError(f"{len(names)} columns passed, and the rows have {width} values")
             if len(set(names)) != width:
                 twice = next(name for name in names if names.count(name) > 1)
-                raise SignatureError(f"column {twice!r} is there twice")
+                raise self._unfit(f"column {twice!r} is there twice")
         if self.signature is not None and self.signature.is_named:
             given = {} if names is None else {name: at for at, name in enumerate(names)}
             return Order.of(self._by_name(given), width)
@@ -101,10 +101,11 @@ class Arranger:
             given = {name: at for at, name in enumerate(names)}
             missing = [name for name in self._own_names if name not in given]
             if missing:
-                raise missing_inputs(missing, names, self._own_names)
+                error = missing_inputs(missing, names, self._own_names)
+                raise self._unfit(error.message, error.hint)
             return Order.of([given[name] for name in self._own_names], width)
         if width < count or (width > count and (self.signature is None or self.signature.shape is not None)):
-            raise SignatureError(
+            raise self._unfit(
                 f"the model takes {count} inputs, and the rows have {width}",
                 hint=f"in the order {_few(self._own_names)}",
             )

@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+_TRIED: Final = 64
+_HUGE: Final = 1e30
 Matrix = npt.NDArray[np.float64]
 
 
@@ -83,10 +85,11 @@ class Scorer(ABC):
         """Free what is not Python's. Nothing may be scored afterwards."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a flavor tells of a loaded model, for people."""
-
-    flavor: str
-    kind: str
-    library_version: str
+def trial_rows(width: int) -> Matrix:
+    """Rows on which a new model is tried, always the same: zeros, missing, huge and tiny values, many in between."""
+    scales = 10.0 ** np.arange(_TRIED)[:, None].clip(0, 11) / 1000
+    matrix = np.random.default_rng(0).standard_normal((_TRIED, width)) * scales
+    # Most values are of the size that values have.
+    matrix[_TRIED // 4 :] = np.random.default_rng(1).standard_normal((_TRIED - _TRIED // 4, width)) * 2
+    matrix[0], matrix[1], matrix[2], matrix[3] = 0.0, np.nan, _HUGE, -_HUGE
+    return matrix

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from yummy_feast.errors import MissingExtraError, ModelFormatError, ModelInputError
-from yummy_feast.models.base import Batch, Feature, Kind, Scorer
+from yummy_feast.models.base import Batch, Feature, Kind, Scorer, trial_rows
+from yummy_feast.models.catboost_trees import single_row_scorer
 
 _TYPES: Final = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
 _VERBS: Final = ("predict", "predict_proba", "predict_log_proba")
@@ -38,6 +40,10 @@ class CatBoostScorer(Scorer):
         self._is_plain = self.is_numeric
         self.checks_names = any(feature.name != str(at) for at, feature in enumerate(self.features))
         self.output = f"{verb} of {kind}"
+        self._short_cut: Callable[[Sequence[Any]], Any] | None = None
+        if self.is_numeric:
+            rows = trial_rows(len(self.features))
+            self._short_cut = single_row_scorer(model, verb, len(self.features), self._by_catboost, rows)
 
     @classmethod
     def load(cls, path: Path, model_type: str, form: str, verb: str, *, threads: int = 1) -> CatBoostScorer:
@@ -69,6 +75,15 @@ class CatBoostScorer(Scorer):
 
     def score_one(self, row: Sequence[Any]) -> Any:
         """The prediction of one row."""
+        if self._short_cut is not None:
+            try:
+                return self._short_cut(row)
+            # Numbers beyond 32 bits, or none.
+            except (OverflowError, struct.error, TypeError):
+                pass
+        return self._by_catboost(row)
+
+    def _by_catboost(self, row: Sequence[Any]) -> Any:
         return self._scored(np.array([row], np.float64) if self._is_plain else [row])[0].tolist()
 
     def _scored(self, rows: Any) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ from yummy_feast.models.arrange import Arranger
 from yummy_feast.models.base import Scorer
 from yummy_feast.models.fetching import Place
 from yummy_feast.models.mlmodel import MlModel, read_mlmodel
-from yummy_feast.models.trial import trial_rows, try_out
+from yummy_feast.models.trial import trial_batch, try_out
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def _trusted(about: MlModel, path: Path) -> Any:
 
 
 def _timed(scorer: Scorer) -> float:
-    batch = trial_rows(scorer)
+    batch = trial_batch(scorer)
     best = float("inf")
     for _ in range(_TIMED):
         started = perf_counter()

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from yummy_feast.errors import ModelFormatError
-from yummy_feast.models.base import Batch, Kind, Scorer
+from yummy_feast.models.base import Batch, Kind, Scorer, trial_rows
 
 _PATIENCE: Final = 300.0
-_ROWS: Final = 64
-_HUGE: Final = 1e30
 
 
 def try_out(folder: Path, name: str) -> None:
@@ -35,21 +33,16 @@ def try_out(folder: Path, name: str) -> None:
         )
 
 
-def trial_rows(scorer: Scorer) -> Batch:
+def trial_batch(scorer: Scorer) -> Batch:
     """Rows of zeros, of missing, huge and tiny values, and of many in between."""
-    import numpy as np
-
-    width = len(scorer.features)
-    # Any numbers will do; the same ones each time.
-    matrix = np.random.default_rng(0).standard_normal((_ROWS, width)) * 10.0 ** np.arange(_ROWS)[:, None].clip(-3, 8)
-    matrix[0], matrix[1], matrix[2], matrix[3] = 0.0, np.nan, _HUGE, -_HUGE
+    matrix = trial_rows(len(scorer.features))
     if scorer.is_numeric:
-        return Batch(_ROWS, matrix=matrix)
+        return Batch(len(matrix), matrix=matrix)
     columns = [
-        column.tolist() if feature.kind is Kind.NUMBER else [str(row % 7) for row in range(_ROWS)]
+        column.tolist() if feature.kind is Kind.NUMBER else [str(row % 7) for row in range(len(matrix))]
         for feature, column in zip(scorer.features, matrix.T, strict=True)
     ]
-    return Batch(_ROWS, columns=columns)
+    return Batch(len(matrix), columns=columns)
 
 
 def main() -> None:
@@ -61,6 +54,6 @@ def main() -> None:
     folder = Path(sys.argv[1])
     try:
         scorer = load_scorer(read_mlmodel(folder), folder)
-        scorer.score(trial_rows(scorer))
+        scorer.score(trial_batch(scorer))
     except YummyError as error:
         sys.exit(str(error))
