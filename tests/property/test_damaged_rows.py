@@ -21,6 +21,7 @@ from tests.property.damage import HEADER, Book, Damaged, Sample, column_at, dama
 from tests.stored_values import same
 from yummy_feast.errors import RowDecodeError, YummyError
 from yummy_feast.online.answer import finish_all, finisher_of
+from yummy_feast.online.layouts.base import Reader
 from yummy_feast.online.layouts.rows import ROWS
 from yummy_feast.online.rows import RowSchema
 from yummy_feast.values import proto_finisher
@@ -28,7 +29,7 @@ from yummy_feast.values import proto_finisher
 SEED = 20_261_125
 
 
-def check(sample: Sample, reader: object, dice: random.Random, seen: Counter[str]) -> None:
+def check(sample: Sample, reader: Reader, dice: random.Random, seen: Counter[str]) -> None:
     original, row, place = damaged(dice, sample.rows)
     try:
         expected = meaning(row, sample.book.schemas, sample.wanted)
@@ -36,7 +37,7 @@ def check(sample: Sample, reader: object, dice: random.Random, seen: Counter[str
     except Damaged:
         expected, is_damaged = None, True
     try:
-        [found], [moment] = reader([(row,)], sample.book)  # type: ignore[operator]
+        [found], [moment] = reader.rows([(row,)], sample.book)
     except RowDecodeError:
         assert is_damaged, row.hex()
         seen["refused"] += 1
@@ -105,7 +106,7 @@ def test_the_second_reader_reads_what_was_written() -> None:
     for sample in samples(random.Random(SEED), 40):
         read = ROWS.reader(b"view", sample.wanted, [0])
         for row in sample.rows:
-            [found], _ = read([(row,)], sample.book)
+            [found], _ = read.rows([(row,)], sample.book)
             assert same(found, meaning(row, sample.book.schemas, sample.wanted))
 
 
@@ -124,5 +125,5 @@ def test_a_damaged_schema_is_an_error_or_a_schema() -> None:
         assert RowSchema.from_json(schema.to_json()) == schema
         rows = ROWS.reader(b"view", schema.columns, [0])
         with pytest.raises(RowDecodeError):
-            rows([(b"\1" + bytes(17) + b"none",)], Book({schema.fingerprint: schema}))
+            rows.rows([(b"\1" + bytes(17) + b"none",)], Book({schema.fingerprint: schema}))
     assert read > 100

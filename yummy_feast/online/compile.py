@@ -89,12 +89,15 @@ def _feature_not_found(
     """Which feature Feast's bare KeyError was about; None when it was about something else."""
     refs = utils._get_features(registry, project, features, allow_cache=True)
     for ref in refs:
-        name, _, feature = utils._parse_feature_ref(ref)
-        view = registry.get_any_feature_view(name, project, allow_cache=True)
+        name, version, feature = utils._parse_feature_ref(ref)
+        if version is None:
+            view = registry.get_any_feature_view(name, project, allow_cache=True)
+        else:
+            view = registry.get_feature_view_by_version(name, project, version, allow_cache=True)
         known = [field.name for field in view.features]
         if feature not in known:
             return FeatureNotFoundError(
-                f"feature view {name!r} has no feature {feature!r}", hint=nearest(feature, known)
+                f"feature view {_split(ref)[0]!r} has no feature {feature!r}", hint=nearest(feature, known)
             )
     return None
 

@@ -17,7 +17,7 @@ from feast.infra.online_stores.helpers import compute_versioned_name
 
 from yummy_feast.errors import ConfigError, RowDecodeError, ValueTypeError, nearest
 from yummy_feast.online.cleaning import pages
-from yummy_feast.online.keys import NO_JOIN_KEY, KeyEncoder, field_name, schemas_key
+from yummy_feast.online.keys import KEY_KINDS, NO_JOIN_KEY, KeyEncoder, field_name, schemas_key
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.layouts.base import Layout, Target
 from yummy_feast.online.pipeline import execute
@@ -280,6 +280,9 @@ def _registered(store: FeatureStore) -> dict[_JoinKeys, list[_View]]:
             met.add(stored_as)
             columns = getattr(table, "entity_columns", [])
             join_keys = sorted((column.name, kind_of(column.dtype.to_value_type()).number) for column in columns)
+            # A view over an entity of type BOOL, say: nobody could ever write a row of it.
+            if not all(number in KEY_KINDS for _, number in join_keys):
+                continue
             features = tuple((each.name, kind_of(each.dtype.to_value_type()).number) for each in table.features)
             kept = config.online_store.kept_for(getattr(table, "ttl", None))
             view = _View(stored_as, features, kept, Copied(stored_as.decode()))

@@ -36,6 +36,8 @@ _U32 = struct.Struct("<I").pack
 _TYPE_AND_LENGTH = struct.Struct("<II")
 _STRING, _BYTES, _INT32, _INT64, _UNIX_TIMESTAMP = 2, 1, 3, 4, 8
 _INTEGERS = {_INT32: struct.Struct("<i"), _INT64: struct.Struct("<q"), _UNIX_TIMESTAMP: struct.Struct("<q")}
+KEY_KINDS = frozenset({_STRING, _BYTES, *_INTEGERS})
+"""Numbers of the Feast types that a join key can have."""
 
 
 def project_prefix(project: str) -> bytes:
@@ -77,7 +79,7 @@ class KeyEncoder:
         self.join_keys = tuple(name for name, _ in pairs)
         self._kinds = tuple(number for _, number in pairs)
         for name, number in pairs:
-            if number not in (_STRING, _BYTES) and number not in _INTEGERS:
+            if number not in KEY_KINDS:
                 raise ValueTypeError(
                     f"join key {name!r} is declared {kind_of(number).name}, which cannot be a key",
                     hint="declare the entity as String, Int64, Int32, UnixTimestamp or Bytes",

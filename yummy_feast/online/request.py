@@ -206,7 +206,8 @@ def _cast_timestamp(value: Any) -> int:
     if hasattr(value, "dtype") and hasattr(value, "astype") and value.dtype.kind == "M":  # numpy.datetime64
         return int(value.astype("datetime64[s]").astype("int64"))
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        # Digits alone are seconds, as in Feast, though ISO 8601 knows days without dashes.
+        value = int(value) if _DIGITS.fullmatch(value) else datetime.fromisoformat(value)
     if isinstance(value, datetime):
         aware = value if value.utcoffset() is not None else value.replace(tzinfo=UTC)
         return int(aware.timestamp())

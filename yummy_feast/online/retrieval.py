@@ -1,14 +1,7 @@
 """The one place that asks Redis for features: the SDK, the servers and `verify` all read through here.
 
 A read is: columns of a request -> one HMGET per distinct entity key and group of views, all in one round trip -> rows,
-found by the layout's readers -> columns. Statuses and ages are decided here and nowhere else:
-
-- NOT_FOUND: no row for that entity and view, a deleted one, or a join key that is null (null matches nothing, as in a
-  point-in-time join);
-- OUTSIDE_MAX_AGE: the row's event timestamp is older than now minus the view's ttl (both ends inclusive, as offline;
-  ttl 0 or None means never). Its values are served, or withheld under `on_stale: hide`;
-- NULL_VALUE: the row is there and the feature in it is null, or younger than the row;
-- PRESENT: everything else.
+found by the layout's readers, with the statuses that ``statuses`` decides -> columns.
 """
 
 from __future__ import annotations
@@ -17,17 +10,17 @@ import asyncio
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from yummy_feast.errors import RowDecodeError
-from yummy_feast.online.answer import OnlineFeatures, Rows, Status, finish_all, finisher_of
+from yummy_feast.online.answer import OnlineFeatures, Rows, finish_all, finisher_of
 from yummy_feast.online.hmget import HashRead, Reply, read_hashes, read_hashes_async
-from yummy_feast.online.layouts.base import Found, Layout, Schemas, Wanted
+from yummy_feast.online.layouts.base import Layout, Row, Schemas, Wanted
 from yummy_feast.online.on_demand import compute
 from yummy_feast.online.plan import Binding, Group, OnlinePlan
 from yummy_feast.online.request import cast_keys, plain_values
 from yummy_feast.online.schemas import UnmetSchemaError
+from yummy_feast.online.statuses import as_columns, named, views_of_many, views_of_one
 
 if TYPE_CHECKING:
     from yummy_feast.online.loops import AnyMux
@@ -35,16 +28,11 @@ if TYPE_CHECKING:
     from yummy_feast.online.schemas import SchemaBook
 
 _T = TypeVar("_T")
-StoredRow = tuple[int, tuple[Any, ...]]
+StoredRow = tuple[int, Row]
 """A row's event timestamp (microseconds since 1970) and its stored values."""
 
-_FOREVER = -(1 << 63)
-_ONE_PRESENT = (Status.PRESENT.value,)
-_PRESENT, _NOT_FOUND, _TOO_OLD = Status.PRESENT.value, Status.NOT_FOUND.value, Status.OUTSIDE_MAX_AGE.value
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class Question(NamedTuple):
     """A request bound to a plan: everything but the answer of Redis, so that any connection can carry it.
 
     reads: per group of the plan the hashes to read.
@@ -61,24 +49,53 @@ class Question:
     length: int
 
 
+class OnlineRow(NamedTuple):
+    """An answer of one row, not yet laid out in columns: what a server writes fastest.
+
+    echoed: the join keys, in the order of the heading.
+    rows, statuses, times: per view its stored values (None where there is no row), status and event timestamp
+    (microseconds since 1970; 0 where there is no row).
+    """
+
+    echoed: list[Any]
+    rows: list[Row | None]
+    statuses: list[int]
+    times: list[int]
+
+    def by_view(self) -> list[Rows]:
+        """Statuses and event timestamps as those of ``OnlineFeatures``, without what came with the request."""
+        return [Rows((status,), (time,)) for status, time in zip(self.statuses, self.times, strict=True)]
+
+
 def ask(plan: OnlinePlan, columns: Mapping[str, list[Any]], length: int, *, strict: bool = False) -> Question:
     """What to read for ``length`` rows of ``columns`` (see ``request.to_columns``); touches no socket.
 
     Raises OnlineRequestError for a request that cannot be answered; under ``strict`` also for columns that nothing
     uses.
     """
-    columns = _rename_entities(plan, columns)
-    binding = plan.bind(tuple(columns), strict=strict)
+    names = tuple(columns)
+    if names not in plan.bindings:
+        columns = _rename_entities(plan, columns)
+        names = tuple(columns)
+    binding = plan.bind(names, strict=strict)
     keys: dict[tuple[str, int], list[Any]] = {}
     reads, orders = [], []
     for group in plan.groups:
         for key in group.keys:
-            if (key.column, key.kind) not in keys:
-                keys[key.column, key.kind] = cast_keys(key.column, columns[key.column], key.kind)
+            place = (key.column, key.kind)
+            if place not in keys:
+                keys[place] = cast_keys(key.column, columns[key.column], key.kind)
         found, order = _hashes_of(group, keys, length)
         reads.append((group.read, found))
         orders.append(order)
     return Question(plan, binding, reads, orders, columns, keys, length)
+
+
+def answer_row(question: Question, replies: Sequence[Sequence[Reply]], schemas: Schemas, now: int) -> OnlineRow:
+    """``answer`` for a question of one row without on-demand views."""
+    rows, statuses, times = views_of_one(question.plan, replies, schemas, now)
+    echoed = [_echo(question, name, kind)[0] for name, kind in question.binding.echoes]
+    return OnlineRow(echoed, rows, statuses, times)
 
 
 def answer(question: Question, replies: Sequence[Sequence[Reply]], schemas: Schemas, now: int) -> OnlineFeatures:
@@ -88,15 +105,11 @@ def answer(question: Question, replies: Sequence[Sequence[Reply]], schemas: Sche
     Raises RowDecodeError for damaged rows, and what on-demand transformations raise.
     """
     plan, length = question.plan, question.length
-    by_view: list[Sequence[Sequence[Any]]] = [()] * len(plan.views)
-    rows = [Rows.given(length)] * (1 + len(plan.views))
-    for group, order, replied in zip(plan.groups, question.orders, replies, strict=True):
-        for index, reader in group.views:
-            try:
-                found = reader(replied, schemas)
-            except RowDecodeError as error:
-                raise _named(plan.views[index].name, error) from error
-            by_view[index], rows[1 + index] = _read_view(plan, index, found, order, now)
+    by_view, rows = (
+        views_of_many(plan, question.orders, replies, schemas, now, length)
+        if length > 1
+        else as_columns(plan, *views_of_one(plan, replies, schemas, now))
+    )
     echoed = [_echo(question, name, kind) for name, kind in question.binding.echoes]
     values = [column for columns in by_view for column in columns]
     if plan.on_demand:
@@ -145,6 +158,17 @@ async def read_async(
 async def fetch_async(question: Question, mux: AnyMux) -> list[list[Reply]]:
     """Redis' replies to ``question``, after one round trip. Raises what redis-py raises."""
     return await read_hashes_async(mux, question.reads)
+
+
+async def answer_row_async(
+    question: Question, replies: Sequence[Sequence[Reply]], mux: AnyMux, book: SchemaBook
+) -> OnlineRow:
+    """``answer_row``, in the same way as ``answer_async``."""
+    now = time.time_ns() // 1000
+    try:
+        return answer_row(question, replies, book.met, now)
+    except UnmetSchemaError:
+        return await _knowing_schemas(mux, book, lambda met: answer_row(question, replies, met, now))
 
 
 async def answer_async(
@@ -242,60 +266,15 @@ def rows_of(
     """What ``read_rows`` answers, out of the replies to the fields ``layout.fields`` names for those keys not None."""
     reader = layout.reader(stored_as, wanted, range(len(layout.fields(stored_as, [name for name, _ in wanted]))))
     try:
-        found, event_times = reader(replies, schemas)
+        found, event_times = reader.rows(replies, schemas)
     except RowDecodeError as error:
-        raise _named(stored_as.decode(), error) from error
+        raise named(stored_as.decode(), error) from error
     pairs = zip(event_times, found, strict=True)
     rows: list[StoredRow | None] = []
     for key in keys:
         event, row = (0, None) if key is None else next(pairs)
         rows.append(None if row is None else (event, row))
     return rows
-
-
-# ------------------------------------------------------------------------------------------ one view's rows
-
-
-def _read_view(
-    plan: OnlinePlan, index: int, found: Found, order: list[int] | None, now: int
-) -> tuple[Sequence[Sequence[Any]], Rows]:
-    """The features of one view, as columns in the order of the request's rows, and who was found and when."""
-    view = plan.views[index]
-    oldest = now - view.ttl if view.ttl else _FOREVER
-    rows, times = found
-    if order is None and len(rows) == 1 and rows[0] and times[0] >= oldest:
-        # Nearly every read of a single entity, where what follows would take most of the time.
-        return list(zip(rows[0])), Rows(_ONE_PRESENT, times)
-    missing = (None,) * len(view.features)
-    values: list[tuple[Any, ...]]
-    if not all(rows) or (view.ttl and times and min(times) < oldest):
-        statuses = [
-            _NOT_FOUND if row is None else _PRESENT if event >= oldest else _TOO_OLD
-            for row, event in zip(rows, times, strict=True)
-        ]
-        served = (_PRESENT,) if plan.hide_stale else (_PRESENT, _TOO_OLD)
-        values = [
-            missing if row is None or status not in served else row for row, status in zip(rows, statuses, strict=True)
-        ]
-    else:
-        # Nearly every read: all there, none too old.
-        statuses = [_PRESENT] * len(times)
-        values = rows  # type: ignore[assignment]
-    if order is not None:
-        # Position -1, a null join key, is the one behind the last.
-        values = [*values, missing]
-        statuses = [*statuses, _NOT_FOUND]
-        times = [*times, 0]
-        values, statuses, times = (
-            [values[at] for at in order],
-            [statuses[at] for at in order],
-            [times[at] for at in order],
-        )
-    return list(zip(*values, strict=True)), Rows(statuses, times)
-
-
-def _named(view: str, error: RowDecodeError) -> RowDecodeError:
-    return RowDecodeError(f"feature view {view!r}: {error.message}", hint=error.hint)
 
 
 # ------------------------------------------------------------------------------------------------ the request
@@ -321,6 +300,9 @@ def _hashes_of(
     """The distinct Redis keys of a group, and which of them each row of the request wants."""
     if group.only_key is not None:
         return [group.only_key], None if length == 1 else [0] * length
+    if length == 1:
+        [only] = group.encoder.encode_columns({key.join_key: keys[key.column, key.kind] for key in group.keys})
+        return ([], [-1]) if only is None else ([only], None)
     wanted = [keys[key.column, key.kind] for key in group.keys]
     single = len(wanted) == 1
     rows: Sequence[Any] = wanted[0] if single else list(zip(*wanted, strict=True))

@@ -99,6 +99,8 @@ def test_versions_have_stored_ass_of_their_own(tmp_path: Path) -> None:
     assert [view.stored_as for view in old.views] == [b"driver_more", b"driver_more_v1"]
     assert [column.name for column in old.columns] == ["driver_more@v0__rating", "driver_more@v1__extra"]
     assert len(old.groups) == 1
+    with pytest.raises(FeatureNotFoundError, match="feature view 'driver_more@v0' has no feature 'extra'"):
+        world.plan(["driver_more@v0:extra"])
 
 
 def test_versions_need_versioning(world: World) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from feast import RepoConfig
 
@@ -20,6 +20,7 @@ from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.http import Admission, Message
 
 PATH = "/get-online-features"
+_Endpoint = TypeVar("_Endpoint", bound=FeaturesEndpoint)
 
 
 def config_of(world: World, address: str, **settings: Any) -> RepoConfig:
@@ -40,12 +41,18 @@ def fill(world: World, address: str) -> None:
 
 
 def endpoint_of(
-    world: World, config: RepoConfig, *, most: int = 100, seconds: float = 0, max_body: int = 100_000
-) -> FeaturesEndpoint:
+    world: World,
+    config: RepoConfig,
+    *,
+    most: int = 100,
+    seconds: float = 0,
+    max_body: int = 100_000,
+    kind: type[_Endpoint] = FeaturesEndpoint,  # type: ignore[assignment]
+) -> _Endpoint:
     settings = config.online_store.redis_settings(None)
     book = SchemaBook(lambda: connect(settings), PROJECT)
     registries = Registries(world.registry, config, 0)
-    return FeaturesEndpoint(registries, settings, book, Admission(most, seconds), FeatureMetrics(), max_body)
+    return kind(registries, settings, book, Admission(most, seconds), FeatureMetrics(), max_body)
 
 
 @dataclass(frozen=True)

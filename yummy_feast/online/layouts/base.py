@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -107,15 +107,50 @@ class Joined(NamedTuple):
     first: Command | None = None
 
 
-Found = tuple[list[tuple[Any, ...] | None], list[int]]
-"""One view's rows out of replies, aligned with them, and their event timestamps.
+Row = tuple[Any, ...]
+"""Stored values in the order asked for: None for a null or an unknown feature."""
 
-Rows are stored values in the order asked for (None for a null or an unknown feature), None where there is no row; event
-timestamps microseconds since 1970, 0 where there is no row.
-"""
 
-Reader = Callable[[Sequence[Reply], Schemas], Found]
-"""From replies to one view's rows. Raises RowDecodeError for damaged cells. Remembers what it compiled."""
+class Found(NamedTuple):
+    """One view's rows out of replies, as columns: what answers are made of.
+
+    columns: per feature one value per reply, None where there is no row too.
+    times: event timestamps, microseconds since 1970; 0 where there is no row.
+    there: per reply whether there is a row; None where all are there.
+    """
+
+    columns: Sequence[Sequence[Any]]
+    times: Sequence[int]
+    there: Sequence[bool] | None
+
+
+class Reader(ABC):
+    """Finds one view's rows in replies, and remembers what it compiled. RowDecodeError for damaged cells."""
+
+    width: int
+    """Features of a row."""
+
+    @abstractmethod
+    def row(self, reply: Reply, schemas: Schemas) -> tuple[Row | None, int]:
+        """The row in one reply and its event timestamp (microseconds since 1970); (None, 0) where there is none."""
+
+    def rows(self, replies: Sequence[Reply], schemas: Schemas) -> tuple[list[Row | None], list[int]]:
+        """The rows in ``replies`` and their event timestamps."""
+        found = [self.row(reply, schemas) for reply in replies]
+        return [row for row, _ in found], [time for _, time in found]
+
+    def columns(self, replies: Sequence[Reply], schemas: Schemas) -> Found:
+        """The same by column."""
+        rows, times = self.rows(replies, schemas)
+        if None not in rows:
+            return Found(list(zip(*rows, strict=True)) if rows else self._nothing(), times, None)
+        missing = (None,) * self.width
+        whole = [missing if row is None else row for row in rows]
+        return Found(list(zip(*whole, strict=True)), times, [row is not None for row in rows])
+
+    def _nothing(self) -> list[Sequence[Any]]:
+        return [()] * self.width
+
 
 Wanted = tuple[tuple[str, int], ...]
 """Features to read: (name, Feast type number)."""

@@ -7,10 +7,10 @@ from a feature that is younger than the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mmh3
 
@@ -19,17 +19,17 @@ from yummy_feast.online.columns import Column
 from yummy_feast.online.keys import KeyEncoder
 from yummy_feast.online.layouts.base import (
     Command,
-    Found,
     Layout,
     Packed,
     Reader,
     Reply,
+    Row,
     Schemas,
     Target,
     Times,
     Wanted,
 )
-from yummy_feast.online.layouts.feast_decoding import cell_decoder, timestamp_us
+from yummy_feast.online.layouts.feast_decoding import CellDecoder, cell_decoder, timestamp_us
 from yummy_feast.online.layouts.feast_keys import FeastKeyEncoder, belongs_to, pattern
 from yummy_feast.online.layouts.feast_scripts import REMOVE, WRITE
 from yummy_feast.online.layouts.feast_values import pack_rows, pack_strings
@@ -82,21 +82,7 @@ class FeastLayout(Layout):
         pick = itemgetter(*places) if len(places) > 1 else lambda reply: tuple(reply[at] for at in places)
         decoders = [cell_decoder(name, number) for name, number in wanted]
 
-        def read(replies: Sequence[Reply], _: Schemas) -> Found:
-            rows: list[tuple[Any, ...] | None] = []
-            times: list[int] = []
-            for reply in replies:
-                stamp = reply[stamp_at]
-                if stamp is None:
-                    rows.append(None)
-                    times.append(0)
-                    continue
-                times.append(timestamp_us(stamp))
-                cells = zip(decoders, pick(reply), strict=True)
-                rows.append(tuple([decode(cell) if cell else None for decode, cell in cells]))
-            return rows, times
-
-        return read
+        return _CellsReader(stamp_at, pick, decoders)
 
     def pack(self, target: Target, columns: Sequence[Column], times: Times) -> Packed:
         """Cells of a row in one argument, the names of their fields once for all rows."""
@@ -115,6 +101,25 @@ class FeastLayout(Layout):
     def removal(self, key: bytes, views: Sequence[tuple[bytes, Sequence[str]]]) -> Command:
         """Fields of features that a view had once, and does not any more, go with the hash's last view."""
         return ("EVAL", REMOVE, 1, key, *(_fields_of(view, features) for view, features in views))
+
+
+class _CellsReader(Reader):
+    __slots__ = ("_decoders", "_pick", "_stamp_at", "width")
+
+    def __init__(
+        self, stamp_at: int, pick: Callable[[Reply], Sequence[bytes | None]], decoders: Sequence[CellDecoder]
+    ) -> None:
+        self.width = len(decoders)
+        self._stamp_at = stamp_at
+        self._pick = pick
+        self._decoders = decoders
+
+    def row(self, reply: Reply, schemas: Schemas) -> tuple[Row | None, int]:
+        stamp = reply[self._stamp_at]
+        if stamp is None:
+            return None, 0
+        cells = zip(self._decoders, self._pick(reply), strict=True)
+        return tuple([decode(cell) if cell else None for decode, cell in cells]), timestamp_us(stamp)
 
 
 def _fields_of(view: bytes, features: Iterable[str]) -> bytes:

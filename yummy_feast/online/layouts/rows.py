@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from yummy_feast.errors import RowDecodeError
+from yummy_feast.online.bulk_decoding import BulkDecoder, bulk_decoder
 from yummy_feast.online.columns import Column
 from yummy_feast.online.decoding import Decoder, decoder, read_tombstone
 from yummy_feast.online.keys import KeyEncoder, match_pattern, progress_key, schemas_key
@@ -18,6 +21,7 @@ from yummy_feast.online.layouts.base import (
     Packed,
     Reader,
     Reply,
+    Row,
     Schemas,
     Target,
     Times,
@@ -33,6 +37,8 @@ _EVENT_TIME = struct.Struct(">xQ").unpack_from
 _SIGN = 1 << 63
 # So many fit on Lua's stack with their fields, whatever it was built with.
 _MOST_VIEWS = 1000
+# From so many rows on, numpy is faster than reading row by row.
+_MANY = 8
 
 
 class RowsLayout(Layout):
@@ -54,36 +60,7 @@ class RowsLayout(Layout):
     def reader(self, view: bytes, wanted: Wanted, positions: Sequence[int]) -> Reader:
         """A row says which schema it has; its decoder is compiled when the first such row is met."""
         [position] = positions
-        decoders: dict[bytes, Decoder] = {}
-
-        def find(cell: bytes, schemas: Schemas) -> Decoder:
-            if len(cell) < HEADER_SIZE:
-                raise RowDecodeError(
-                    f"a row in Redis is {len(cell)} bytes long, shorter than a header",
-                    hint="materialize the view again",
-                )
-            if cell[17] == TOMBSTONE:
-                return read_tombstone
-            fingerprint = cell[FINGERPRINT]
-            found = decoders[fingerprint] = decoder(schemas.get(view, fingerprint), wanted)
-            return found
-
-        def read(replies: Sequence[Reply], schemas: Schemas) -> Found:
-            rows: list[tuple[Any, ...] | None] = []
-            times: list[int] = []
-            for reply in replies:
-                cell = reply[position]
-                if cell is not None:
-                    row = (decoders.get(cell[FINGERPRINT]) or find(cell, schemas))(cell)
-                    if row is not None:
-                        rows.append(row)
-                        times.append(_EVENT_TIME(cell)[0] - _SIGN)
-                        continue
-                rows.append(None)
-                times.append(0)
-            return rows, times
-
-        return read
+        return _RowsReader(view, wanted, position)
 
     def pack(self, target: Target, columns: Sequence[Column], times: Times) -> Packed:
         """With the schema's registration first: rows nobody can read must not be there, not even for a moment."""
@@ -116,6 +93,67 @@ class RowsLayout(Layout):
     def removal(self, key: bytes, views: Sequence[tuple[bytes, Sequence[str]]]) -> Command:
         """Redis deletes a hash with its last field."""
         return ("HDEL", key, *(view for view, _ in views))
+
+
+class _RowsReader(Reader):
+    __slots__ = ("_bulk", "_decoders", "_position", "_view", "_wanted", "width")
+
+    def __init__(self, view: bytes, wanted: Wanted, position: int) -> None:
+        self.width = len(wanted)
+        self._view = view
+        self._wanted = wanted
+        self._position = position
+        self._decoders: dict[bytes, Decoder] = {}
+        self._bulk: dict[bytes, BulkDecoder | None] = {}
+
+    def row(self, reply: Reply, schemas: Schemas) -> tuple[Row | None, int]:
+        cell = reply[self._position]
+        if cell is not None:
+            row = (self._decoders.get(cell[FINGERPRINT]) or self._find(cell, schemas))(cell)
+            if row is not None:
+                return row, _EVENT_TIME(cell)[0] - _SIGN
+        return None, 0
+
+    def columns(self, replies: Sequence[Reply], schemas: Schemas) -> Found:
+        """Many rows of one schema are read together."""
+        if len(replies) >= _MANY:
+            position = self._position
+            cells = [reply[position] for reply in replies]
+            there = [cell for cell in cells if cell is not None]
+            decode = self._bulk_of(there[0], schemas) if len(there) >= _MANY else None
+            found = decode(there) if decode is not None else None
+            if found is not None:
+                return _spread(cells, *found) if len(there) < len(cells) else Found(*found, None)
+        return super().columns(replies, schemas)
+
+    def _find(self, cell: bytes, schemas: Schemas) -> Decoder:
+        if len(cell) < HEADER_SIZE:
+            raise RowDecodeError(
+                f"a row in Redis is {len(cell)} bytes long, shorter than a header", hint="materialize the view again"
+            )
+        if cell[17] == TOMBSTONE:
+            return read_tombstone
+        fingerprint = cell[FINGERPRINT]
+        found = self._decoders[fingerprint] = decoder(schemas.get(self._view, fingerprint), self._wanted)
+        return found
+
+    def _bulk_of(self, cell: bytes, schemas: Schemas) -> BulkDecoder | None:
+        fingerprint = cell[FINGERPRINT]
+        if fingerprint not in self._bulk:
+            # Raises for what is no row, and for a schema that is not known yet.
+            if self._find(cell, schemas) is read_tombstone:
+                return None
+            self._bulk[fingerprint] = bulk_decoder(schemas.get(self._view, fingerprint), self._wanted)
+        return self._bulk[fingerprint]
+
+
+def _spread(cells: Sequence[bytes | None], columns: Sequence[Sequence[Any]], times: list[int]) -> Found:
+    """What was found at the places of the cells it was found in."""
+    there = [cell is not None for cell in cells]
+    ranks = count()
+    # The last place is that of what was added behind: nothing.
+    pick = itemgetter(*[next(ranks) if is_there else -1 for is_there in there])
+    return Found([pick([*column, None]) for column in columns], pick([*times, 0]), there)
 
 
 ROWS: Final = RowsLayout()

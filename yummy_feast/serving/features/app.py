@@ -7,20 +7,27 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from yummy_feast.errors import ConfigError, OnlineStoreError
+from yummy_feast.errors import OnlineStoreError
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.serving.features.behind import Behind
+from yummy_feast.serving.features.blocks import refuse_what_is_not_served
+from yummy_feast.serving.features.compat import App, CompatEndpoint, by_header
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
-from yummy_feast.serving.features.health import Health
+from yummy_feast.serving.features.fallback import SdkEndpoint, needs_sdk, pretended
+from yummy_feast.serving.features.guard import Guard, Guarded
+from yummy_feast.serving.features.health import Health, Healthy, SdkHealth
 from yummy_feast.serving.features.metrics import FeatureMetrics
 from yummy_feast.serving.features.options import ServingOptions
+from yummy_feast.serving.features.own_store import OwnStore
 from yummy_feast.serving.features.request import Selection
+from yummy_feast.serving.features.sinks import OurSink, SdkSink, Sink
 from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.http import Admission, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from feast import FeatureStore, RepoConfig
+    from feast import FeatureStore
 
 logger = logging.getLogger(__name__)
 
@@ -42,24 +49,46 @@ class FeatureApp:
     ) -> None:
         options = options or ServingOptions()
         refuse_what_is_not_served(store.config)
-        config = as_ours(store.config)
+        by_sdk = needs_sdk(store.config)
+        config = pretended(store.config) if by_sdk else as_ours(store.config)
         self._store = store
         self._config = config
+        self._own = OwnStore(store)
         self._online = YummyOnlineStore()
         self._registries = Registries(store.registry, config, options.registry_poll)
         self._admission = Admission(options.max_concurrency, options.request_timeout)
         self._metrics = FeatureMetrics(metrics_folder)
-        settings = self._online.settings(config)
-        self._endpoint = FeaturesEndpoint(
-            self._registries,
-            settings,
-            self._online.schemas(config),
-            self._admission,
-            self._metrics,
-            options.max_body,
+        guard = Guard(store.config, self._registries)
+        settings = None if by_sdk else self._online.settings(config)
+        self._health: Healthy
+        sink: Sink
+        endpoint: App
+        if settings is None:
+            logger.warning(
+                "online_store.type is %s: rows are read by Feast's SDK, slowly; see docs/features.md",
+                store.config.online_store.type,
+            )
+            self._health, sink = SdkHealth(), SdkSink(self._own, store.config)
+            endpoint = SdkEndpoint(self._own, self._registries, self._admission, self._metrics, options.max_body)
+        else:
+            self._health, sink = Health(settings), OurSink(self._online, config)
+            parts = (
+                self._registries,
+                settings,
+                self._online.schemas(config),
+                self._admission,
+                self._metrics,
+                options.max_body,
+            )
+            endpoint = by_header(FeaturesEndpoint(*parts), CompatEndpoint(*parts), options.compat)
+        self._is_by_sdk = by_sdk
+        self._endpoint = endpoint
+        if not guard.is_open:
+            self._endpoint = Guarded(endpoint, guard, self._metrics, options.max_body, options.request_timeout)
+        self._behind = Behind(
+            self._own, self._registries, store.config, sink, settings, guard, options.max_body, metrics_folder
         )
-        self._health = Health(settings)
-        self._face = face_of(config.project, self._health, self._exposition)
+        self._face = face_of(config.project, self._health, self._exposition, self._behind.routers)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +119,11 @@ class FeatureApp:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._online.close()
+        await self._behind.stop()
+        if self._is_by_sdk:
+            await self._own.get().close()
+        else:
+            await self._online.close()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -103,7 +136,10 @@ class FeatureApp:
     async def _warm_up(self) -> None:
         """Connect, and compile every feature service: the first requests need not wait for either."""
         try:
-            await self._online.initialize(self._config)
+            if self._is_by_sdk:
+                await (await asyncio.to_thread(self._own.get)).initialize()
+            else:
+                await self._online.initialize(self._config)
         except OnlineStoreError as error:
             # It may be mended while we run: the health says so then.
             logger.warning("%s", error)
@@ -121,25 +157,3 @@ class FeatureApp:
     def _exposition(self) -> bytes:
         self._metrics.gauge(self._admission, self._registries)
         return self._metrics.exposition()
-
-
-def refuse_what_is_not_served(config: RepoConfig) -> None:
-    """Raise ConfigError for blocks of feature_store.yaml that this server would have to ignore."""
-    auth = config.auth_config
-    if auth is not None and auth.type != "no_auth":
-        raise ConfigError(
-            f"auth.type is {auth.type!r}: this server does not check permissions yet",
-            hint="serve this repository with `feast serve`, or remove the auth block from feature_store.yaml",
-        )
-    server = config.feature_server
-    if server is None:
-        return
-    if server.type != "local":
-        raise ConfigError(f"feature_server.type is {server.type!r}: only 'local' is served", hint="leave it out")
-    for name in ("feature_logging", "audit_logging"):
-        block = getattr(server, name, None)
-        if block is not None and block.enabled:
-            raise ConfigError(
-                f"feature_server.{name} is enabled: this server does not log requests yet",
-                hint="serve this repository with `feast serve`, or disable it",
-            )

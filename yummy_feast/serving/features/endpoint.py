@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -11,10 +12,10 @@ from yummy_feast.errors import OnlineRequestError, OnlineStoreError, RowDecodeEr
 from yummy_feast.online.loops import AnyMux, mux_for
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
-from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
+from yummy_feast.online.retrieval import Question, answer_async, answer_row_async, ask, fetch_async
 from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.metrics import FeatureMetrics
-from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode, selection_of
+from yummy_feast.serving.features.request import Selection, decode, selection_of
 from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
 from yummy_feast.serving.http import (
     JSON,
@@ -31,7 +32,8 @@ from yummy_feast.serving.http import (
 
 if TYPE_CHECKING:
     from yummy_feast.online.address import RedisSettings
-    from yummy_feast.online.answer import OnlineFeatures
+    from yummy_feast.online.answer import OnlineFeatures, Rows
+    from yummy_feast.online.hmget import Reply
     from yummy_feast.online.schemas import SchemaBook
 
 # So many cells take some ten milliseconds, which other requests need not wait for.
@@ -64,32 +66,19 @@ class Stages:
         )
 
 
-class FeaturesEndpoint:
-    """Answers requests for online features, over the connection of the loop it runs in.
+class Endpoint(ABC):
+    """What every way of answering shares: how many requests run for how long, and how one is refused.
 
     Args:
-        registries: what is served.
-        settings, book: where the rows are, and their schemas.
+        admission: of the requests.
         metrics: what is told of every request.
         max_body: bytes of a request.
     """
 
-    def __init__(
-        self,
-        registries: Registries,
-        settings: RedisSettings,
-        book: SchemaBook,
-        admission: Admission,
-        metrics: FeatureMetrics,
-        max_body: int,
-    ) -> None:
-        self._registries = registries
-        self._settings = settings
-        self._book = book
+    def __init__(self, admission: Admission, metrics: FeatureMetrics, max_body: int) -> None:
         self._admission = admission
         self._metrics = metrics
         self._max_body = max_body
-        self._mux: AnyMux | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request: never raises for what a client sent or Redis did."""
@@ -121,56 +110,9 @@ class FeaturesEndpoint:
         headers.append(stages.header(ended))
         await respond(send, status, headers, answer, unread=receive if refused is not None and refused.close else None)
 
+    @abstractmethod
     async def answer(self, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""
-        request = decode(body)
-        selection = selection_of(request)
-        snapshot = self._registries.current
-        served = snapshot.known(selection) or await _compiled(snapshot, selection)
-        try:
-            question = ask(served.plan, *to_columns(request.entities), strict=True)
-        except OnlineRequestError as error:
-            raise refusals.of_entities(error) from error
-        stages.decoded = perf_counter()
-        try:
-            features = await self._read(served, question, stages)
-        except REDIS_ERRORS as error:
-            raise refusals.of_store(translate(error, self._settings)) from error
-        answer = await self._rendered(served, question, features, request)
-        stages.assembled = ended = perf_counter()
-        self._metrics.answered(stages, ended, features.rows[1:], question.length)
-        return answer
-
-    async def _read(self, served: Served, question: Question, stages: Stages) -> OnlineFeatures:
-        """Raises what the Redis client raises, and RefusedError for everything else."""
-        mux = self._mux
-        if mux is None or mux.is_closed:
-            mux = self._mux = mux_for(self._settings)
-        try:
-            replies = await fetch_async(question, mux)
-        except OnlineStoreError as error:
-            raise refusals.of_store(error) from error
-        stages.fetched = perf_counter()
-        in_thread = served.is_slow or question.length * served.width > _INLINE_CELLS
-        reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
-        if not served.on_demand:
-            try:
-                return await reading
-            except RowDecodeError as error:
-                raise refusals.of_store(error) from error
-        return await _transformed(reading, served)
-
-    async def _rendered(
-        self, served: Served, question: Question, features: OnlineFeatures, request: FeaturesRequest
-    ) -> bytes:
-        rendering = served.rendering(question.binding)
-        versions = request.include_feature_view_version_metadata
-        try:
-            if question.length * served.width > _INLINE_CELLS:
-                return await asyncio.to_thread(rendering.render, features, versions=versions)
-            return rendering.render(features, versions=versions)
-        except YummyError as error:
-            raise refusals.of_damage(error) from error
 
     def _too_slow(self, is_reading: bool) -> RefusedError:
         if is_reading:
@@ -185,7 +127,92 @@ class FeaturesEndpoint:
         )
 
 
-async def _compiled(snapshot: Snapshot, selection: Selection) -> Served:
+class FeaturesEndpoint(Endpoint):
+    """Answers requests for online features, over the connection of the loop it runs in.
+
+    Args:
+        registries: what is served.
+        settings, book: where the rows are, and their schemas.
+        metrics: what is told of every request.
+        max_body: bytes of a request.
+    """
+
+    def __init__(
+        self,
+        registries: Registries,
+        settings: RedisSettings,
+        book: SchemaBook,
+        admission: Admission,
+        metrics: FeatureMetrics,
+        max_body: int,
+    ) -> None:
+        super().__init__(admission, metrics, max_body)
+        self._registries = registries
+        self._settings = settings
+        self._book = book
+        self._mux: AnyMux | None = None
+
+    async def answer(self, body: bytes, stages: Stages) -> bytes:
+        """The JSON that answers ``body``. RefusedError."""
+        request = decode(body)
+        selection = selection_of(request)
+        snapshot = self._registries.current
+        served = snapshot.known(selection) or await compiled(snapshot, selection)
+        try:
+            question = ask(served.plan, *to_columns(request.entities), strict=True)
+        except OnlineRequestError as error:
+            raise refusals.of_entities(error) from error
+        stages.decoded = perf_counter()
+        replies, mux = await self._fetched(question)
+        stages.fetched = perf_counter()
+        rendering = served.rendering(question.binding)
+        versions = request.include_feature_view_version_metadata
+        try:
+            if question.length == 1 and not served.on_demand:
+                row = await answer_row_async(question, replies, mux, self._book)
+                rows: Sequence[Rows] = row.by_view()
+                answer = rendering.render_row(row, versions=versions)
+            else:
+                features = await self._features(served, question, replies, mux)
+                rows = features.rows[1:]
+                if question.length * served.width > _INLINE_CELLS:
+                    answer = await asyncio.to_thread(rendering.render, features, versions=versions)
+                else:
+                    answer = rendering.render(features, versions=versions)
+        except RowDecodeError as error:
+            raise refusals.of_store(error) from error
+        except REDIS_ERRORS as error:
+            raise refusals.of_store(translate(error, self._settings)) from error
+        # A join key of another entity is repeated in the answer, and may be what no Feast type holds.
+        except OnlineRequestError as error:
+            raise refusals.of_entities(error) from error
+        except YummyError as error:
+            raise refusals.of_damage(error) from error
+        stages.assembled = ended = perf_counter()
+        self._metrics.answered(stages, ended, rows, question.length)
+        return answer
+
+    async def _fetched(self, question: Question) -> tuple[list[list[Reply]], AnyMux]:
+        """Redis' replies, and the connection they came over. RefusedError."""
+        mux = self._mux
+        if mux is None or mux.is_closed:
+            mux = self._mux = mux_for(self._settings)
+        try:
+            return await fetch_async(question, mux), mux
+        except OnlineStoreError as error:
+            raise refusals.of_store(error) from error
+        except REDIS_ERRORS as error:
+            raise refusals.of_store(translate(error, self._settings)) from error
+
+    async def _features(
+        self, served: Served, question: Question, replies: list[list[Reply]], mux: AnyMux
+    ) -> OnlineFeatures:
+        in_thread = served.is_slow or question.length * served.width > _INLINE_CELLS
+        reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
+        return await (_transformed(reading, served) if served.on_demand else reading)
+
+
+async def compiled(snapshot: Snapshot, selection: Selection) -> Served:
     """The plan of a selection that is new, made in a thread: requests with plans of their own go on meanwhile."""
     try:
         return await asyncio.to_thread(snapshot.compile, selection)
@@ -197,9 +224,7 @@ async def _compiled(snapshot: Snapshot, selection: Selection) -> Served:
 async def _transformed(reading: Awaitable[OnlineFeatures], served: Served) -> OnlineFeatures:
     try:
         return await reading
-    except RowDecodeError as error:
-        raise refusals.of_store(error) from error
-    except REDIS_ERRORS:
+    except (RowDecodeError, *REDIS_ERRORS):
         raise
     # The code of users again.
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from yummy_feast.errors import OnlineStoreError
 from yummy_feast.online.loops import mux_for
@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 2.0
 
 
-class Health:
-    """Asks Redis, over the connection that requests use.
+class Healthy(Protocol):
+    """Tells whether requests would be answered.
 
-    is_warm: set once the server has connected and compiled its feature services.
+    is_warm: set once the server has connected and compiled its feature services. served_by: who reads the rows.
     """
+
+    is_warm: bool
+    served_by: str
+
+    async def check(self) -> None:
+        """Return when requests would be answered. RefusedError (503) that says why not."""
+        ...
+
+
+class Health:
+    """Asks Redis, over the connection that requests use."""
+
+    served_by = "yummy"
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
@@ -29,8 +42,7 @@ class Health:
 
     async def check(self) -> None:
         """Return when requests would be answered. RefusedError (503) that says why not."""
-        if not self.is_warm:
-            raise RefusedError(503, "STARTING", "the feature services are being compiled", "ask again in a moment")
+        refuse_while_starting(self.is_warm)
         try:
             async with asyncio.timeout(_PATIENCE):
                 with translated(self._settings):
@@ -41,3 +53,22 @@ class Health:
             ) from None
         except OnlineStoreError as error:
             raise refusals.of_store(error) from error
+
+
+class SdkHealth:
+    """Of a server that reads through Feast's SDK, whose stores have no way to ask how they are."""
+
+    served_by = "feast sdk"
+
+    def __init__(self) -> None:
+        self.is_warm = False
+
+    async def check(self) -> None:
+        """Return once the server has started. RefusedError (503) before."""
+        refuse_while_starting(self.is_warm)
+
+
+def refuse_while_starting(is_warm: bool) -> None:
+    """RefusedError (503) before the server is warm."""
+    if not is_warm:
+        raise RefusedError(503, "STARTING", "the feature services are being compiled", "ask again in a moment")

@@ -8,13 +8,20 @@ from typing import Final
 from feast import errors as feast
 
 from yummy_feast.errors import (
+    ColumnNotFoundError,
+    ColumnTypeError,
+    ConfigError,
     EmbeddedServerError,
     FeatureNotFoundError,
+    MissingExtraError,
     MissingJoinKeyError,
     OnlineRequestError,
     OnlineStoreError,
     RowDecodeError,
     ServerUnavailableError,
+    SourceError,
+    UnsupportedTableError,
+    ValueTypeError,
     YummyError,
 )
 from yummy_feast.online.request import MissingRequestDataError
@@ -44,15 +51,32 @@ _OF_STORE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (RowDecodeError, 503, "STORED_ROW_DAMAGED"),
     (OnlineStoreError, 503, "ONLINE_STORE_REFUSED"),
 )
+# Of the offline store, and of what materialization meets on the way from it.
+_OF_SOURCES: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (ValueTypeError, 422, "INVALID_VALUES"),
+    (ColumnNotFoundError, 422, "COLUMNS_DIFFER"),
+    (ColumnTypeError, 422, "INVALID_VALUES"),
+    (UnsupportedTableError, 422, "SOURCE_NOT_SUPPORTED"),
+    (SourceError, 503, "OFFLINE_STORE_UNAVAILABLE"),
+    *_OF_STORE,
+    (ConfigError, 503, "SERVER_MISCONFIGURED"),
+    (MissingExtraError, 503, "SERVER_MISCONFIGURED"),
+    (YummyError, 422, "REFUSED"),
+    *_OF_FEATURES[:-2],
+    (feast.FeastError, 422, "REFUSED"),
+)
 CODES: Final = (
     "MALFORMED_JSON",
     "INVALID_BODY",
+    "INVALID_HEADER",
     "BODY_TOO_LARGE",
     "BODY_TOO_SLOW",
     *dict.fromkeys(code for table in (_OF_FEATURES, _OF_ENTITIES, _OF_STORE) for _, _, code in table),
     "ON_DEMAND_FAILED",
     "REQUEST_TIMEOUT",
     "TOO_MANY_REQUESTS",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
 )
 """Every code of a request that is not answered."""
 _COLORS: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -86,19 +110,55 @@ def of_transformation(error: Exception, views: list[str]) -> RefusedError:
     return RefusedError(
         422,
         "ON_DEMAND_FAILED",
-        f"the transformation of on-demand feature view {listed} raised {type(error).__name__}: {_plain(error)}",
+        f"the transformation of on-demand feature view {listed} raised {type(error).__name__}: {plain(error)}",
         "does it expect these request data and features, nulls among them?",
     )
+
+
+def of_offline(error: Exception) -> RefusedError:
+    """For an offline store that does not take or give rows."""
+    if isinstance(error, YummyError | feast.FeastError):
+        return _refusal(error, _OF_SOURCES)
+    return RefusedError(
+        503, "OFFLINE_STORE_UNAVAILABLE", f"the offline store failed: {_named(error)}", "see the log of the server"
+    )
+
+
+def of_materialization(error: Exception) -> RefusedError:
+    """For a materialization that failed, after whatever it had written until then."""
+    refusal = (
+        _refusal(error, _OF_SOURCES)
+        if isinstance(error, YummyError | feast.FeastError)
+        else RefusedError(
+            503, "MATERIALIZATION_FAILED", f"the materialization failed: {_named(error)}", "see the log of the server"
+        )
+    )
+    kept = "what was written stays, and materializing again mends the rest"
+    refusal.hint = f"{refusal.hint}; {kept}" if refusal.hint else kept
+    return refusal
+
+
+def of_other_store(error: Exception) -> RefusedError:
+    """For an online store that is not ours."""
+    if isinstance(error, feast.FeastError):
+        return of_features(error)
+    return RefusedError(
+        503, "ONLINE_STORE_UNAVAILABLE", f"the online store failed: {_named(error)}", "is it running and reachable?"
+    )
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {plain(error)}"
 
 
 def _refusal(error: BaseException, table: tuple[tuple[type[Exception], int, str], ...]) -> RefusedError:
     status, code = next((status, code) for kind, status, code in table if isinstance(error, kind))
     if isinstance(error, YummyError):
         return RefusedError(status, code, error.message, error.hint)
-    return RefusedError(status, code, _plain(error))
+    return RefusedError(status, code, plain(error))
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
     """One line without the colors that Feast writes for terminals. A KeyError's text is in quotes of its own."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(_COLORS.sub("", text).split())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,6 +32,7 @@ class Selection(NamedTuple):
     full_feature_names: bool
 
 
+_Request = TypeVar("_Request", bound=FeaturesRequest)
 _decode: Final = msgspec.json.Decoder(FeaturesRequest).decode
 _FIELDS: Final = FeaturesRequest.__struct_fields__
 _UNKNOWN: Final = "Object contains unknown field `"
@@ -38,8 +40,13 @@ _UNKNOWN: Final = "Object contains unknown field `"
 
 def decode(body: bytes) -> FeaturesRequest:
     """The request in ``body``. RefusedError (422) that says where it is wrong."""
+    return decode_with(_decode, body)
+
+
+def decode_with(decoder: Callable[[bytes], _Request], body: bytes) -> _Request:
+    """``decode`` with a decoder for another reading of the same body."""
     try:
-        return _decode(body)
+        return decoder(body)
     except msgspec.ValidationError as error:
         text = str(error)
         hint = 'send {"entities": {"<join key>": [...]}, "features": ["view:feature"]}, or "feature_service"'

@@ -58,7 +58,7 @@ class Served:
         """How answers of ``binding`` are written."""
         found = self._renderings.get(binding)
         if found is None:
-            found = Rendering(binding.heading)
+            found = Rendering(binding.heading, None if self.on_demand else self.plan)
             # As in the plan itself: callers may invent column names without end.
             if len(self._renderings) < _MOST_RENDERINGS:
                 self._renderings[binding] = found

@@ -30,7 +30,7 @@ from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
 from yummy_feast.serving.features import refusals as of_feast
-from yummy_feast.serving.features.app import refuse_what_is_not_served
+from yummy_feast.serving.features.blocks import refuse_what_is_not_served
 from yummy_feast.serving.features.health import Health
 from yummy_feast.serving.features.request import Selection
 from yummy_feast.serving.features.snapshot import Registries
@@ -62,6 +62,12 @@ class FromEntities:
     def __init__(self, options: ModelOptions) -> None:
         store = open_feature_store(options.filename)
         refuse_what_is_not_served(store.config)
+        auth = store.config.auth_config
+        if auth is not None and auth.type != "no_auth":
+            raise ConfigError(
+                f"{options.filename}: auth.type is {auth.type!r}: the model server does not check permissions",
+                hint="serve this model without --feature-service; the feature server checks them",
+            )
         self._config = as_ours(store.config)
         self._service = options.feature_service
         self._overrides = frozenset(options.overrides)

@@ -47,7 +47,7 @@ def write(
 
 def read(client: Any, key: bytes, features: Any = FEATURES) -> tuple[tuple[Any, ...] | None, int]:
     fields = LAYOUT.fields(VIEW, [name for name, _ in features])
-    [row], [event] = LAYOUT.reader(VIEW, features, range(len(fields)))(
+    [row], [event] = LAYOUT.reader(VIEW, features, range(len(fields))).rows(
         [client.hmget(key, fields)], SchemaBook(client, "p")
     )
     return row, event

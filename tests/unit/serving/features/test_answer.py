@@ -100,7 +100,10 @@ def test_any_answer_is_feast_s(data: st.DataObject) -> None:
         if kind.name in ("NULL", "SCALAR_MAP"):
             continue
         values = st.lists(st.none() | stored_values.stored(kind), min_size=length, max_size=length)
-        columns.append((f"f{len(columns)}", number, data.draw(st.integers(0, count)), data.draw(values)))
+        place = data.draw(st.integers(0, count))
+        there = [place == 0 or status != MISSING for status in rows[place - 1].statuses]
+        column = [value if is_there else None for value, is_there in zip(data.draw(values), there, strict=True)]
+        columns.append((f"f{len(columns)}", number, place, column))
     answer = of(columns, rows)
     assert stored_values.same(rendered(answer), feast_s(answer))
 

@@ -1,0 +1,124 @@
+"""Who was found, how old, and with which status: decided here and nowhere else.
+
+- NOT_FOUND: no row for that entity and view, a deleted one, or a join key that is null (null matches nothing, as in a
+  point-in-time join);
+- OUTSIDE_MAX_AGE: the row's event timestamp is older than now minus the view's ttl (both ends inclusive, as offline;
+  ttl 0 or None means never). Its values are served, or withheld under `on_stale: hide`;
+- NULL_VALUE: the row is there and the feature in it is null, or younger than the row (told cell by cell, see
+  ``answer.OnlineFeatures.statuses_of``);
+- PRESENT: everything else.
+
+Pure: replies of Redis in, rows and statuses out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from yummy_feast.errors import RowDecodeError
+from yummy_feast.online.answer import Rows, Status
+
+if TYPE_CHECKING:
+    from yummy_feast.online.hmget import Reply
+    from yummy_feast.online.layouts.base import Found, Row, Schemas
+    from yummy_feast.online.plan import OnlinePlan
+
+_FOREVER = -(1 << 63)
+_GIVEN = Rows.given(1)
+_PRESENT, _NOT_FOUND, _TOO_OLD = Status.PRESENT.value, Status.NOT_FOUND.value, Status.OUTSIDE_MAX_AGE.value
+
+
+def views_of_one(
+    plan: OnlinePlan, replies: Sequence[Sequence[Reply]], schemas: Schemas, now: int
+) -> tuple[list[Row | None], list[int], list[int]]:
+    """Per view: the row of a question of one row, its status and its event timestamp."""
+    count = len(plan.views)
+    rows: list[Row | None] = [None] * count
+    statuses, times = [_NOT_FOUND] * count, [0] * count
+    for group, replied in zip(plan.groups, replies, strict=True):
+        # No reply: the join key is null.
+        for index, reader in group.views if replied else ():
+            try:
+                row, event = reader.row(replied[0], schemas)
+            except RowDecodeError as error:
+                raise named(plan.views[index].name, error) from error
+            if row is None:
+                continue
+            ttl = plan.views[index].ttl
+            if ttl and event < now - ttl:
+                statuses[index] = _TOO_OLD
+                rows[index] = (None,) * len(row) if plan.hide_stale else row
+            else:
+                statuses[index] = _PRESENT
+                rows[index] = row
+            times[index] = event
+    return rows, statuses, times
+
+
+def as_columns(
+    plan: OnlinePlan, rows: Sequence[Row | None], statuses: Sequence[int], times: Sequence[int]
+) -> tuple[list[Sequence[Sequence[Any]]], list[Rows]]:
+    """What ``views_of_one`` answers, in the form of ``views_of_many``."""
+    by_view: list[Sequence[Sequence[Any]]] = [
+        ((None,),) * len(view.features) if row is None else list(zip(row))
+        for view, row in zip(plan.views, rows, strict=True)
+    ]
+    return by_view, [_GIVEN, *(Rows((status,), (time,)) for status, time in zip(statuses, times, strict=True))]
+
+
+def views_of_many(
+    plan: OnlinePlan,
+    orders: Sequence[Sequence[int] | None],
+    replies: Sequence[Sequence[Reply]],
+    schemas: Schemas,
+    now: int,
+    length: int,
+) -> tuple[list[Sequence[Sequence[Any]]], list[Rows]]:
+    """Per view: its features as columns in the order of the request's rows, and who was found and when."""
+    by_view: list[Sequence[Sequence[Any]]] = [()] * len(plan.views)
+    rows = [Rows.given(length)] * (1 + len(plan.views))
+    for group, order, replied in zip(plan.groups, orders, replies, strict=True):
+        # Position -1, a null join key, is the one behind the last.
+        pick = None if order is None else itemgetter(*order)
+        for index, reader in group.views:
+            try:
+                found = reader.columns(replied, schemas)
+            except RowDecodeError as error:
+                raise named(plan.views[index].name, error) from error
+            columns, view_rows = _aged(plan, index, found, now)
+            if pick is not None:
+                columns = [pick([*column, None]) for column in columns]
+                statuses, times = view_rows
+                view_rows = Rows(pick([*statuses, _NOT_FOUND]), pick([*times, 0]))
+            by_view[index], rows[1 + index] = columns, view_rows
+    return by_view, rows
+
+
+def _aged(plan: OnlinePlan, index: int, found: Found, now: int) -> tuple[Sequence[Sequence[Any]], Rows]:
+    """One view's columns without what is withheld, and the statuses of its rows."""
+    columns, times, there = found
+    ttl = plan.views[index].ttl
+    oldest = now - ttl if ttl else _FOREVER
+    if there is None:
+        if not ttl or not times or min(times) >= oldest:
+            # Nearly every read: all there, none too old.
+            return columns, Rows([_PRESENT] * len(times), times)
+        statuses = [_PRESENT if event >= oldest else _TOO_OLD for event in times]
+    else:
+        statuses = [
+            _NOT_FOUND if not is_there else _PRESENT if event >= oldest else _TOO_OLD
+            for is_there, event in zip(there, times, strict=True)
+        ]
+    if plan.hide_stale and _TOO_OLD in statuses:
+        columns = [
+            [None if status == _TOO_OLD else value for value, status in zip(column, statuses, strict=True)]
+            for column in columns
+        ]
+    return columns, Rows(statuses, times)
+
+
+def named(view: str, error: RowDecodeError) -> RowDecodeError:
+    """``error`` with the view it is about."""
+    return RowDecodeError(f"feature view {view!r}: {error.message}", hint=error.hint)
