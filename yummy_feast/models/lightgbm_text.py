@@ -19,6 +19,8 @@ from yummy_feast.errors import ModelFormatError
 _CATEGORICAL: Final = 1
 _PANDAS: Final = b"\npandas_categorical:"
 _END: Final = b"end of trees"
+_PARAMETERS: Final = b"\nparameters:"
+_PARAMETERS_END: Final = b"\nend of parameters"
 _MOST_CLASSES: Final = 100_000
 
 
@@ -170,6 +172,9 @@ def _most_code(info: str) -> int:
 
 def _pandas_categories(data: bytes) -> tuple[tuple[Any, ...], ...]:
     at = data.rfind(_PANDAS)
+    parameters, ended = data.rfind(_PARAMETERS), data.rfind(_PARAMETERS_END)
+    if ended < parameters or (at < 0 and parameters >= 0 and data[ended + len(_PARAMETERS_END) :].strip()):
+        raise ValueError("its end is missing")
     if at < 0:
         return ()
     line = data[at + len(_PANDAS) :].strip()

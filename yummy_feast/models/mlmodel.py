@@ -54,8 +54,10 @@ def parse_mlmodel(text: str, name: str) -> MlModel:
     """What the ``text`` of an MLmodel file says; ``name`` is for errors. ModelFormatError."""
     try:
         document = load_yaml(text, name, fill=False)
-    except (ConfigError, RecursionError) as error:
-        raise ModelFormatError(str(error)) from None
+    except ConfigError as error:
+        raise ModelFormatError(error.message, hint=error.hint) from None
+    except RecursionError:
+        raise ModelFormatError(f"{name}: is nested without end", hint="is it an MLmodel file?") from None
     flavors = document.get("flavors") if isinstance(document, dict) else None
     if not isinstance(flavors, dict) or not flavors:
         raise ModelFormatError(f"{name}: has no flavors", hint="is it an MLmodel file?")

@@ -14,6 +14,7 @@ from yummy_feast.errors import ModelFormatError
 from yummy_feast.models.base import Batch, Kind, Scorer, trial_rows
 
 _PATIENCE: Final = 300.0
+_PROGRAM: Final = "from yummy_feast.models.trial import main; main()"
 
 
 def try_out(folder: Path, name: str) -> None:
@@ -21,7 +22,7 @@ def try_out(folder: Path, name: str) -> None:
 
     What is wrong with the model otherwise is left to whoever loads it next. ``name`` is for errors.
     """
-    command = [sys.executable, "-c", "from yummy_feast.models.trial import main; main()", str(folder)]
+    command = [sys.executable, "-c", _PROGRAM, str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
