@@ -79,13 +79,16 @@ def face_of(models: Models, features: FromEntities | None, exposition: Callable[
     async def missing(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 500)
         path, paths = request.url.path, sorted(face.openapi()["paths"])
+        headers = dict(getattr(error, "headers", None) or {})
+        if status == 404 and path in paths_of(models):
+            status, headers = 405, {"allow": "POST"}
         if status == 404:
             known = RefusedError(404, "ENDPOINT_NOT_FOUND", f"there is no {path}", nearest(path, paths))
         elif status == 405:
             known = RefusedError(405, "METHOD_NOT_ALLOWED", f"{path} does not take {request.method}", "see /docs")
         else:
             known = RefusedError(status, "BAD_REQUEST", str(getattr(error, "detail", error)))
-        return Response(body_of(known), status, _text([JSON]) | dict(getattr(error, "headers", None) or {}))
+        return Response(body_of(known), status, _text([JSON]) | headers)
 
     return face
 
