@@ -225,6 +225,7 @@ def test_every_help_has_an_example_that_can_be_parsed(
 def test_only_what_exists_is_listed() -> None:
     assert [path for path, command in EVERY_COMMAND if not isinstance(command, click.Group)] == [
         ("features", "serve"),
+        ("models", "serve"),
         ("store", "start"),
         ("store", "stop"),
         ("store", "status"),

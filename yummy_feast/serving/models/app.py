@@ -41,7 +41,7 @@ class ModelApp:
             # It brings Feast, which takes a hundred megabytes.
             from yummy_feast.serving.models.from_entities import FromEntities
 
-            self._features = FromEntities(options)
+            self._features = FromEntities.open(options)
             self.models = Models(places, options, self._metrics, self._features.check)
         else:
             self.models = Models(places, options, self._metrics)

@@ -43,6 +43,9 @@ from yummy_feast.serving.models.work import Served, scored
 from yummy_feast.values import kind_of
 
 if TYPE_CHECKING:
+    from feast import RepoConfig
+    from feast.infra.registry.base_registry import BaseRegistry
+
     from yummy_feast.models.loading import Model
     from yummy_feast.online.answer import OnlineFeatures
     from yummy_feast.serving.models.stages import Stages
@@ -50,16 +53,41 @@ if TYPE_CHECKING:
 _NUMBERS: Final = frozenset({"INT32", "INT64", "DOUBLE", "FLOAT", "BOOL"})
 _CATEGORIES: Final = frozenset({"STRING", "INT32", "INT64", "BOOL"})
 _SHOWN: Final = 10
+# Seconds between looks at the registry.
+_POLL: Final = 5.0
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class FromEntities:
-    """One feature service, as the source of models' inputs.
+    """One feature service, as the source of models' inputs. ConfigError for a service that is not there.
 
-    Raises ConfigError for a repository or a service that cannot be served.
+    Args:
+        source: the repository's registry. config: its configuration, with an online store of ours.
     """
 
-    def __init__(self, options: ModelOptions) -> None:
+    def __init__(self, source: BaseRegistry, config: RepoConfig, options: ModelOptions) -> None:
+        self._config = config
+        self._service = options.feature_service
+        self._overrides = frozenset(options.overrides)
+        self._on_missing = options.on_missing
+        self._online = YummyOnlineStore()
+        self._settings = self._online.settings(config)
+        self._book = self._online.schemas(config)
+        self._registries = Registries(source, config, _POLL)
+        self._selections = tuple(Selection(self._service, (), full) for full in (False, True))
+        self._health = Health(self._settings)
+        self._mux: AnyMux | None = None
+        self._arrangers: WeakKeyDictionary[Arranger, _Inputs] = WeakKeyDictionary()
+        services = self._registries.current.registry.list_feature_services(config.project, allow_cache=True)
+        names = {each.name for each in services}
+        if self._service not in names:
+            raise ConfigError(
+                f"--feature-service: there is none called {self._service!r}", hint=nearest(self._service, names)
+            )
+
+    @classmethod
+    def open(cls, options: ModelOptions) -> FromEntities:
+        """Of a feature_store.yaml. ConfigError for a repository that cannot be served."""
         store = open_feature_store(options.filename)
         refuse_what_is_not_served(store.config)
         auth = store.config.auth_config
@@ -68,30 +96,13 @@ class FromEntities:
                 f"{options.filename}: auth.type is {auth.type!r}: the model server does not check permissions",
                 hint="serve this model without --feature-service; the feature server checks them",
             )
-        self._config = as_ours(store.config)
-        self._service = options.feature_service
-        self._overrides = frozenset(options.overrides)
-        self._on_missing = options.on_missing
-        self._online = YummyOnlineStore()
-        self._settings = self._online.settings(self._config)
-        self._book = self._online.schemas(self._config)
         with feast_errors_in_a_line():
             try:
-                self._registries = Registries(store.registry, self._config, 5.0)
+                return cls(store.registry, as_ours(store.config), options)
             except FileNotFoundError as error:
                 raise ConfigError(
                     f"{options.filename}: no registry: {error}", hint="run `feast apply` first"
                 ) from error
-        self._selections = tuple(Selection(self._service, (), full) for full in (False, True))
-        self._health = Health(self._settings)
-        self._mux: AnyMux | None = None
-        self._arrangers: WeakKeyDictionary[Arranger, _Inputs] = WeakKeyDictionary()
-        with feast_errors_in_a_line():
-            names = {each.name for each in store.list_feature_services()}
-            if self._service not in names:
-                raise ConfigError(
-                    f"--feature-service: there is none called {self._service!r}", hint=nearest(self._service, names)
-                )
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What has to run beside the requests, for as long as they are answered."""
