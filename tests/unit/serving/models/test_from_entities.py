@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_what_is_missing_is_an_error_when_it_is_asked_for(
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"entities": {"driver": [1]}}, "driver_id"),
+        ({"entities": {"drive": [1]}}, "driver_id"),
         ({"entities": {}}, "driver_id"),
         ({"entities": {"driver_id": []}}, "no entity rows"),
         ({"entities": {"driver_id": ["x"]}}, "'x'"),
@@ -151,14 +152,9 @@ def test_what_is_missing_is_an_error_when_it_is_asked_for(
     ],
 )
 def test_requests_that_cannot_be_answered(endpoint: InvocationsEndpoint, body: Any, said: str) -> None:
-    import re
-
     got = asyncio.run(ask(endpoint, body))
     assert got.status == 400
-    if "hour" not in said or "missing" in said:
-        assert re.search(said, got.json["message"]) or "driver" in str(body["entities"])
-    else:
-        assert re.search(said, got.json["message"])
+    assert re.search(said, got.json["message"])
 
 
 def test_mlflows_bodies_are_answered_at_the_same_place(endpoint: InvocationsEndpoint) -> None:
@@ -196,7 +192,7 @@ def test_a_feature_of_another_type_is_refused_at_the_start(world: World, address
     x = pd.DataFrame({"tags": np.arange(100.0), "last_seen": np.arange(100.0)})
     booster = lightgbm.train({"verbosity": -1, "num_threads": 1}, lightgbm.Dataset(x, x["tags"]), 2)
     folder = save_booster(booster, tmp_path / "odd", [("tags", "double"), ("last_seen", "double")])
-    with pytest.raises(ConfigError, match="tags is STRING_LIST.*number; last_seen is UNIX_TIMESTAMP"):
+    with pytest.raises(ConfigError, match=r"tags is STRING_LIST.*number; last_seen is UNIX_TIMESTAMP"):
         endpoint_of(world, address, folder, "more", ())
 
 
