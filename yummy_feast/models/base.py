@@ -79,7 +79,7 @@ class Scorer(ABC):
             batch = Batch(1, matrix=np.array([row], np.float64))
         else:
             batch = Batch(1, columns=[(value,) for value in row])
-        return self.score(batch)[0].tolist()
+        return self.score(batch).tolist()[0]
 
     def close(self) -> None:  # noqa: B027 - most have nothing to free
         """Free what is not Python's. Nothing may be scored afterwards."""

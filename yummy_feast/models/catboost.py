@@ -84,7 +84,7 @@ class CatBoostScorer(Scorer):
         return self._by_catboost(row)
 
     def _by_catboost(self, row: Sequence[Any]) -> Any:
-        return self._scored(np.array([row], np.float64) if self._is_plain else [row])[0].tolist()
+        return self._scored(np.array([row], np.float64) if self._is_plain else [row]).tolist()[0]
 
     def _scored(self, rows: Any) -> npt.NDArray[Any]:
         from catboost import CatBoostError

@@ -98,7 +98,7 @@ class SklearnScorer(Scorer):
 
     def score_one(self, row: Sequence[Any]) -> Any:
         """The same of one row."""
-        return self._finish(np.array([self._booster.score_one(row)]))[0].tolist()
+        return self._finish(np.array([self._booster.score_one(row)])).tolist()[0]
 
     def close(self) -> None:
         """Free the library's memory."""
