@@ -14,7 +14,6 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -28,7 +27,7 @@ from tests.feast.served.requests import ON_DEMAND, POOLS, SERVICES, VIEWS
 from tests.feast.served.servers import PATH, Client
 
 CHECKS = [
-    not_a_server_error,
+    # 501 and 503 are answers too, where they are documented.
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
@@ -66,10 +65,10 @@ def test_the_document_names_what_is_served(schema: Any) -> None:
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
 def test_what_the_schema_allows_and_what_it_does_not(schema: Any, mode: GenerationMode) -> None:
     for operation in operations(schema):
-        if operation.method != "get" and operation.path != PATH:
-            # What is written to is tested where it is written.
+        if operation.path.startswith("/materialize"):
+            # Any dates will do to start a run, and there is nothing to run over.
             continue
-        if mode is GenerationMode.NEGATIVE and operation.method == "get":
+        if mode is GenerationMode.NEGATIVE and "requestBody" not in operation.definition.raw:
             # Nothing is sent, so nothing can be wrong with it.
             continue
 
@@ -77,6 +76,7 @@ def test_what_the_schema_allows_and_what_it_does_not(schema: Any, mode: Generati
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             response = case.call()
+            assert response.status_code != 500, case.as_curl_command()
             case.validate_response(response, checks=CHECKS)
             if mode is GenerationMode.POSITIVE and response.status_code != 200:
                 assert response.json()["detail"]["error"] not in ("MALFORMED_JSON", "INVALID_BODY"), case.body
@@ -122,7 +122,7 @@ def test_nearly_right_requests(port: int, schema: Any, compat: str) -> None:
     statuses = set()
     with Client(port, {"X-Yummy-Compat": compat}) as client:
 
-        @settings(SETTINGS, max_examples=400)
+        @settings(SETTINGS, max_examples=300)
         @given(body=bodies())
         def ask(body: dict[str, Any]) -> None:
             reply = client.post(body)

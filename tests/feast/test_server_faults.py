@@ -201,13 +201,9 @@ def test_a_body_of_fifty_megabytes(client: Client, served: Served, chunked: bool
         except (BrokenPipeError, ConnectionResetError):
             # It need not be read to be refused.
             pass
-        try:
-            reply = answered(connection)
-        except ConnectionResetError:
-            reply = b""
-    if reply:
-        assert reply.startswith(b"HTTP/1.1 413"), reply[:200]
-        assert b"BODY_TOO_LARGE" in reply
+        reply = answered(connection)
+    assert reply.startswith(b"HTTP/1.1 413"), reply[:200]
+    assert b"BODY_TOO_LARGE" in reply
     assert process.memory_info().rss < before + 60_000_000
 
 
@@ -218,7 +214,8 @@ def test_a_body_that_trickles(client: Client, served: Served) -> None:
         reply = answered(connection)
     assert reply.startswith(b"HTTP/1.1 408"), reply[:200]
     assert b"BODY_TOO_SLOW" in reply
-    assert 2.5 < time.monotonic() - started < 5
+    # Its three seconds; a busy machine may take its time beside.
+    assert 2.5 < time.monotonic() - started < 15
 
 
 @pytest.mark.slow

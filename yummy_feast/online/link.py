@@ -130,15 +130,10 @@ class Link(asyncio.Protocol):
         self._was_used = True
         self._replies_due += slot.count
         self._bytes_due += slot.size
-        if not self._slots:
-            # The server has nothing to do: let it begin. (What is not flushed yet has a slot, so nothing is overtaken.)
-            self._out.append(slot.packed)
-            self._flush()
-        else:
-            if not self._out:
-                # Others of the same turn of the loop leave together.
-                self._loop.call_soon(self._flush)
-            self._out.append(slot.packed)
+        if not self._out:
+            # Others of the same turn of the loop leave together: a system call costs more than all of a small request.
+            self._loop.call_soon(self._flush)
+        self._out.append(slot.packed)
         self._slots.append(slot)
         slot.packed = b""
 

@@ -68,9 +68,11 @@ def serve(application: Application, options: RunOptions, place: Place) -> None:
 
     worker = Worker(application, options, place)
     with asyncio.Runner(loop_factory=worker.config.get_loop_factory()) as runner:
-        runner.run(worker.serve())
-    if not worker.started:
-        raise ConfigError("the application did not start", hint="the log says why")
+        try:
+            runner.run(worker.serve())
+        except SystemExit as error:
+            # uvicorn's way to say that an application refuses to.
+            raise ConfigError("the application did not start", hint="the log says why") from error
 
 
 def _alone(listeners: Sequence[socket.socket], url: str) -> Place:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import ssl
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.tls_node import certificate
-from tests.unit.serving.tiny import Load, Tiny, answer, make, request, tiny
+from tests.unit.serving.tiny import Load, answer, make, request, tiny
 from yummy_feast.errors import ConfigError
 from yummy_feast.serving.options import RunOptions
 from yummy_feast.serving.run import run
@@ -160,24 +159,3 @@ def test_it_does_not_start_without_its_application(tmp_path: Path, workers: int)
     (tmp_path / "broken").touch()
     with pytest.raises(ConfigError, match=r"^the folder is broken \(mend it\)$"):
         run(partial(make, str(tmp_path)), RunOptions(port=0, workers=workers))
-
-
-def test_it_serves_in_a_thread_too(tmp_path: Path) -> None:
-    """There are no signals there; a request for the end is the caller's."""
-    import threading
-
-    from yummy_feast.serving.door import listen
-    from yummy_feast.serving.worker import Place, Worker
-
-    ready = threading.Event()
-    listeners = listen("127.0.0.1", 0)
-    worker = Worker(Tiny(tmp_path), RunOptions(), Place(listeners, ready.set, lambda _: None))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    assert ready.wait(20)
-    with socket.create_connection(("127.0.0.1", listeners[0].getsockname()[1]), timeout=20) as connection:
-        connection.sendall(request())
-        assert answer(connection)[2] == b"%d 0 /" % os.getpid()
-    worker.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()

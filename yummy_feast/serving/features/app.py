@@ -69,7 +69,9 @@ class FeatureApp:
                 store.config.online_store.type,
             )
             self._health, sink = SdkHealth(), SdkSink(self._own, store.config)
-            endpoint = SdkEndpoint(self._own, self._registries, self._admission, self._metrics, options.max_body)
+            by_feast = SdkEndpoint(self._own, self._registries, self._admission, self._metrics, options.max_body)
+            # What Feast's SDK says is what Feast's server says.
+            endpoint = by_header(by_feast, by_feast, options.compat)
         else:
             self._health, sink = Health(settings), OurSink(self._online, config)
             parts = (
