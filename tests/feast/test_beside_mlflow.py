@@ -8,22 +8,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.mlflow_environment import environment, mlflow_python
 from tests.unit.models.saved import NAMES, SAVED
 from tests.unit.serving.kit import Answered, call
 from yummy_feast.serving.models.app import ModelApp
 from yummy_feast.serving.models.options import ModelOptions
 
 Case = dict[str, Any]
-MLFLOW = ("mlflow>=3.17,<4", "lightgbm>=4.7", "catboost>=1.2.10", "scikit-learn>=1.6", "httpx", "skops")
 
 # Where MLflow's answer is wrong without a word, ours is an error: a number that overflows, text as a flag.
 SILENT = {"is a huge number", "is text", "is text of a number", "is a list", "is an object"}
@@ -108,24 +106,10 @@ def test_the_comparison_sees_a_difference() -> None:
     assert len(differences(SAVED / "lgb_binary", [split])) == 1
 
 
-def mlflow_python() -> Path:
-    """An interpreter with MLflow, which wants an older pyarrow than ours: in an environment of its own, made once."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yummy-feast"
-    folder = cache / f"mlflow-{sys.version_info[0]}.{sys.version_info[1]}"
-    python = folder / "bin" / "python"
-    if not (folder / ".done").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *MLFLOW]
-        subprocess.run(install, check=True)
-        (folder / ".done").touch()
-    return python
-
-
 @pytest.mark.slow
 def test_models_saved_and_bodies_answered_by_mlflow_now(tmp_path: Path) -> None:
     make = [mlflow_python(), SAVED / "make.py", tmp_path]
-    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(make, capture_output=True, text=True, check=False, env=environ, timeout=900)
+    done = subprocess.run(make, capture_output=True, text=True, check=False, env=environment(), timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     folders = sorted(path.parent for path in tmp_path.glob("*/MLmodel"))
     assert {folder.name for folder in folders} >= {"lgb_mixed", "cat_towns", "sk_classes", "sk_skops", "sk_proba"}
