@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import models_entities
 from benchmarks.features_servers import Server, free_port, start
 from benchmarks.measure import ROOT, machine, megabytes, run_alone, table
 from benchmarks.mlflow_environment import environment, mlflow_python
@@ -207,6 +208,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     example = "example: benchmarks/models.py --rounds 1"
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], epilog=example)
     parser.add_argument("--contenders", default="yummy,mlflow", help="of yummy,mlflow (%(default)s)")
+    parser.add_argument("--cases", default="servers,entities", help="of servers,entities (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes of each server (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of everybody in each size (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (%(default)s)")
@@ -214,7 +216,10 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--picture", type=Path, help="also draw the answers a second into this file (.png or .svg)")
     options = parser.parse_args(given)
-    options.contenders = options.contenders.split(",")
+    options.contenders, options.cases = options.contenders.split(","), options.cases.split(",")
+    for case in options.cases:
+        if case not in ("servers", "entities"):
+            parser.error(f"--cases {case}: there are servers, entities")
     for name in options.contenders:
         if name not in TITLES:
             parser.error(f"--contenders {name}: there are {', '.join(TITLES)}")
@@ -224,6 +229,18 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     options = parse(given)
+    code = servers(options) if "servers" in options.cases else 0
+    if "entities" in options.cases:
+        entity_lines, kept = models_entities.report(options.rounds, options.seconds)
+        if options.json:
+            print(json.dumps({"lines": entity_lines, "floors": [line for _, line in kept]}, indent=2))
+        else:
+            print("\n" + table(models_entities.HEAD, entity_lines), *(line for _, line in kept), sep="\n")
+    return code
+
+
+def servers(options: argparse.Namespace) -> int:
+    """The case without features. 1 for a wrong answer."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         made = run_alone("benchmarks.models_data", temporary, timeout=600)
