@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -19,7 +18,7 @@ import msgspec
 from msgspec import UNSET
 
 from yummy_feast.errors import ConfigError, OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError, nearest
-from yummy_feast.models.arrange import Arranger
+from yummy_feast.models.arrange import Arranger, Order
 from yummy_feast.models.base import Kind
 from yummy_feast.online.answer import Status
 from yummy_feast.online.loops import AnyMux, mux_for
@@ -48,11 +47,13 @@ if TYPE_CHECKING:
 
     from yummy_feast.models.loading import Model
     from yummy_feast.online.answer import OnlineFeatures
+    from yummy_feast.online.plan import Binding
     from yummy_feast.serving.models.stages import Stages
 
 _NUMBERS: Final = frozenset({"INT32", "INT64", "DOUBLE", "FLOAT", "BOOL"})
 _CATEGORIES: Final = frozenset({"STRING", "INT32", "INT64", "BOOL"})
 _SHOWN: Final = 10
+_MOST_ORDERS: Final = 256
 # Seconds between looks at the registry.
 _POLL: Final = 5.0
 _encode: Final = msgspec.json.Encoder().encode
@@ -152,9 +153,8 @@ class FromEntities:
         stages.fetched = perf_counter()
         if on_missing == "error":
             _refuse_missing(features, inputs.names)
-        rows = _rows(features, request, question)
         try:
-            predictions = _predict(served, inputs.arranger, rows, stages)
+            predictions = _predict(served, inputs, features, request, question, stages)
         except YummyError as error:
             raise refusals.of_input(error) from None
         if not request.return_features:
@@ -251,44 +251,58 @@ class _Inputs:
         self.arranger = Arranger(relaxed, model.scorer.features, checks_names=model.scorer.checks_names)
         self.names = frozenset(self.arranger.names)
         self.full = full
+        self._required = [column.name for column in model.arranger.inputs if column.required]
+        self._orders: dict[tuple[Binding, tuple[str, ...]], Order] = {}
+
+    def order(self, binding: Binding, overrides: tuple[str, ...]) -> Order:
+        """Where the inputs stand in rows of request data, join keys, features and overrides: the last of a name counts.
+
+        RefusedError (400) for required inputs that are nowhere among them.
+        """
+        found = self._orders.get((binding, overrides))
+        if found is None:
+            names = (*binding.request_data, *binding.heading.names, *overrides)
+            last = {name: at for at, name in enumerate(names)}
+            absent = [name for name in self._required if name not in last]
+            if absent:
+                raise RefusedError(400, refusals.INVALID, f"Model is missing inputs {absent}", "send them in overrides")
+            found = Order.of([last.get(name, -1) for name in self.arranger.names], len(names))
+            # Callers may invent overrides without end.
+            if len(self._orders) < _MOST_ORDERS:
+                self._orders[binding, overrides] = found
+        return found
 
 
-def _rows(features: OnlineFeatures, request: Body, question: Question) -> dict[str, Sequence[Any]]:
-    """Every column that may be an input, by name; later ones win."""
-    columns: dict[str, Sequence[Any]] = {name: question.columns[name] for name in question.binding.request_data}
-    columns.update(zip(features.heading.names, features.values, strict=True))
-    for name, values in request.overrides.items():
-        if not isinstance(values, list):
-            columns[name] = list(repeat(values, features.length))
-        elif len(values) != features.length:
-            raise refusals.bad_request(
-                f"overrides.{name} has {len(values)} values for {features.length} entities",
-                "one a row, or a single one",
-            )
-        else:
-            columns[name] = values
-    return columns
-
-
-def _predict(served: Served, arranger: Arranger, columns: dict[str, Sequence[Any]], stages: Stages) -> list[Any]:
-    names = list(columns)
-    unknown = [column.name for column in arranger.inputs if column.name not in columns]
-    order = served.named_order(arranger, tuple(names))
-    rows = list(zip(*columns.values(), strict=True))
-    if unknown:
-        required = {column.name for column in served.arranger.inputs if column.required}
-        absent = [name for name in unknown if name in required]
-        if absent:
-            raise RefusedError(400, refusals.INVALID, f"Model is missing inputs {absent}", "send them in overrides")
-    if len(rows) == 1:
-        values = arranger.one(order, rows[0])
+def _predict(
+    served: Served, inputs: _Inputs, features: OnlineFeatures, request: Body, question: Question, stages: Stages
+) -> list[Any]:
+    overrides, binding = request.overrides, question.binding
+    order = inputs.order(binding, tuple(overrides))
+    columns: list[Sequence[Any]] = list(features.values)
+    if binding.request_data:
+        columns[:0] = [question.columns[name] for name in binding.request_data]
+    if overrides:
+        columns += [_column(name, values, features.length) for name, values in overrides.items()]
+    if features.length == 1:
+        values = inputs.arranger.one(order, [column[0] for column in columns])
         if values is not None:
             began = perf_counter()
             prediction = served.score_one(values)
             stages.score(perf_counter() - began, 1)
             served.observe((prediction,))
             return [prediction]
-    return scored(served, iter([arranger.rows(order, rows)]), stages)
+    rows = list(zip(*columns, strict=True))
+    return scored(served, iter([inputs.arranger.rows(order, rows)]), stages)
+
+
+def _column(name: str, values: Any, length: int) -> Sequence[Any]:
+    if not isinstance(values, list):
+        return [values] * length
+    if len(values) != length:
+        raise refusals.bad_request(
+            f"overrides.{name} has {len(values)} values for {length} entities", "one a row, or a single one"
+        )
+    return values
 
 
 def _refuse_missing(features: OnlineFeatures, inputs: frozenset[str]) -> None:

@@ -47,7 +47,7 @@ class Served:
         self.scorer = model.scorer
         self.observe = observe
         self.score_one = model.scorer.score_one
-        self._orders: dict[bytes | tuple[str, ...], Order] = {}
+        self._orders: dict[bytes, Order] = {}
 
     def order(self, columns: msgspec.Raw, width: int) -> Order:
         """Where the model's inputs stand in rows of these columns."""
@@ -59,15 +59,6 @@ class Served:
             # Callers may invent names without end.
             if len(self._orders) < _MOST_ORDERS:
                 self._orders[key] = found
-        return found
-
-    def named_order(self, arranger: Arranger, names: tuple[str, ...]) -> Order:
-        """The same for rows whose columns bear these names, as another arranger of this model sees them."""
-        found = self._orders.get(names)
-        if found is None:
-            found = arranger.order(names, len(names))
-            if len(self._orders) < _MOST_ORDERS:
-                self._orders[names] = found
         return found
 
     def is_long(self, rows: int) -> bool:
