@@ -122,6 +122,9 @@ def test_several_workers_count_together_and_lose_nothing_at_the_end(repo: Path) 
         load = Load(server.port, PACKET)
         time.sleep(1)
         counted = metric(server, 'yummy_features_requests_total{code="OK"}')
+        assert metric(server, 'yummy_features_read_total{status="PRESENT"}') > 0
+        assert 0 <= metric(server, 'yummy_features_view_age_seconds{view="view_3"}') < 600
+        assert metric(server, "yummy_redis_reconnects_total") == 0
         assert server.end() == 0
         load.join()
     assert load.lost == []
@@ -150,6 +153,9 @@ def test_redis_may_be_away_at_the_start_and_later(repo: Path, redis: Node) -> No
                 assert (status, headers["retry-after"]) == (503, "1")
                 assert b"ONLINE_STORE_UNAVAILABLE" in body
             wait_until(lambda: server.get("/health")[0] == 200, 10)
+            redis.restart()
+            wait_until(lambda: server.get("/health")[0] == 200, 10)
+            assert metric(server, "yummy_redis_reconnects_total") >= 1
             # What was in Redis is gone, and that is no error.
             assert ask(server)["a0"] == [None, None]
             assert server.end() == 0
@@ -229,6 +235,17 @@ def test_a_repository_that_was_never_applied_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert main(["features", "serve", "-p", "0"]) == 1
     assert capsys.readouterr().err == "yummy: the registry knows no project 'lab' (run `feast apply` first)\n"
+
+
+def test_a_token_beside_an_auth_block_is_one_line(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repo / "guarded.yaml").write_text((repo / "feature_store.yaml").read_text() + "auth: {type: kubernetes}\n")
+    monkeypatch.chdir(repo)
+    assert main(["features", "serve", "-f", "guarded.yaml", "-p", "0", "--token", "x"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("yummy: guarded.yaml: auth.type is 'kubernetes', and --token is given: ")
+    assert err.count("\n") == 1
 
 
 PROGRAM = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -21,8 +22,8 @@ Columns = tuple[list[Sequence[Any]], list[int]]
 BulkDecoder = Callable[[Sequence[bytes]], Columns | None]
 """From the cells of some rows to columns; None where one of them needs ``decoding``."""
 
-_HEADER: Final = {"version": ("u1", 0), "event": (">u8", 1), "flags": ("u1", 17)}
 _SIGN: Final = np.uint64(1 << 63)
+_FLAGS: Final = 17
 
 
 def bulk_decoder(stored: RowSchema, wanted: tuple[tuple[str, int], ...]) -> BulkDecoder | None:
@@ -33,45 +34,62 @@ def bulk_decoder(stored: RowSchema, wanted: tuple[tuple[str, int], ...]) -> Bulk
     """
     if "I" in stored.codes:
         return None
-    fields, size = dict(_HEADER), HEADER_SIZE
-    column_of = {name: column for column, (name, _) in enumerate(stored.columns)}
-    offsets = []
-    for code in stored.codes:
-        offsets.append(size)
-        size += struct.calcsize("<" + code)
-    takes: list[tuple[str, Callable[[Any], Any] | None] | None] = []
-    for name, number in wanted:
-        column = column_of.get(name)
-        if column is None:
-            takes.append(None)
-            continue
-        fields[f"c{column}"] = ("<" + stored.codes[column], offsets[column])
-        takes.append((f"c{column}", conversion(name, stored.columns[column][1], number)))
-    kinds = np.dtype(
-        {
-            "names": list(fields),
-            "formats": [kind for kind, _ in fields.values()],
-            "offsets": [offset for _, offset in fields.values()],
-            "itemsize": size,
-        }
-    )
-    sizes, fingerprints = {size}, {stored.fingerprint}
+    size = HEADER_SIZE + struct.calcsize("<" + "".join(stored.codes))
+    sizes = {size}
+    # What every row has in the same place.
+    fixed = [(0, bytes([VERSION])), (_FLAGS, b"\0")]
+    fixed += [(FINGERPRINT.start + at, stored.fingerprint[at : at + 1]) for at in range(4)]
+    read = _reader(stored, wanted, size)
 
     def decode(cells: Sequence[bytes]) -> Columns | None:
-        if set(map(len, cells)) != sizes or {cell[FINGERPRINT] for cell in cells} != fingerprints:
+        if set(map(len, cells)) != sizes:
             return None
-        rows = np.frombuffer(b"".join(cells), kinds)
-        if rows["flags"].any() or (rows["version"] != VERSION).any():
-            return None
-        columns = [_column(rows, take) for take in takes]
-        return columns, (rows["event"].astype(np.uint64) ^ _SIGN).view(np.int64).tolist()
+        rows, count = b"".join(cells), len(cells)
+        for place, byte in fixed:
+            if rows[place::size] != byte * count:
+                return None
+        events = np.ndarray(count, ">u8", rows, 1, size).astype(np.uint64)
+        return read(rows, count), (events ^ _SIGN).view(np.int64).tolist()
 
     return decode
 
 
-def _column(rows: np.ndarray[Any, Any], take: tuple[str, Callable[[Any], Any] | None] | None) -> Sequence[Any]:
-    if take is None:
-        return (None,) * len(rows)
-    name, convert = take
-    values: list[Any] = rows[name].tolist()
-    return values if convert is None else [convert(value) for value in values]
+def _reader(
+    stored: RowSchema, wanted: tuple[tuple[str, int], ...], size: int
+) -> Callable[[bytes, int], list[Sequence[Any]]]:
+    """From the bytes of so many rows, ``size`` each, to the wanted columns."""
+    column_of = {name: column for column, (name, _) in enumerate(stored.columns)}
+    offsets = list(accumulate((struct.calcsize("<" + code) for code in stored.codes), initial=HEADER_SIZE))
+    found = [column_of.get(name) for name, _ in wanted]
+    converts = [
+        None if column is None else conversion(name, stored.columns[column][1], number)
+        for (name, number), column in zip(wanted, found, strict=True)
+    ]
+    letters = set(stored.codes)
+    if found == list(range(len(stored.columns))) and len(letters) == 1 and not any(converts):
+        # All of the row, numbers of one width: one view of all of them.
+        kind = np.dtype("<" + letters.pop())
+        shape, strides = (len(found),), (kind.itemsize, size)
+
+        def read_all(rows: bytes, count: int) -> list[Sequence[Any]]:
+            columns: list[Sequence[Any]] = np.ndarray((*shape, count), kind, rows, HEADER_SIZE, strides).tolist()
+            return columns
+
+        return read_all
+    takes = [
+        None if column is None else (np.dtype("<" + stored.codes[column]), offsets[column], convert)
+        for column, convert in zip(found, converts, strict=True)
+    ]
+
+    def read(rows: bytes, count: int) -> list[Sequence[Any]]:
+        columns: list[Sequence[Any]] = []
+        for take in takes:
+            if take is None:
+                columns.append((None,) * count)
+                continue
+            kind, offset, convert = take
+            values = np.ndarray(count, kind, rows, offset, size).tolist()
+            columns.append(values if convert is None else [convert(value) for value in values])
+        return columns
+
+    return read

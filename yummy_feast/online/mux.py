@@ -39,12 +39,18 @@ class Mux:
         self._dialing: asyncio.Task[Link] | None = None
         self._failures = 0
         self._not_before = 0.0
+        self._links = 0
         self.is_closed = False
 
     @property
     def is_connected(self) -> bool:
         """Whether a request would find a link."""
         return self._link is not None and not self._link.is_lost
+
+    @property
+    def reconnects(self) -> int:
+        """How often a link was made beyond the first one."""
+        return max(0, self._links - 1)
 
     @property
     def is_idle(self) -> bool:
@@ -150,6 +156,7 @@ class Mux:
         except LOST:
             self._slow_down()
             raise
+        self._links += 1
         return self._link
 
     def _dialed(self, task: asyncio.Task[Any]) -> None:

@@ -91,6 +91,11 @@ class ClusterMux:
         self._refreshing: asyncio.Task[None] | None = None
         self.is_closed = False
 
+    @property
+    def reconnects(self) -> int:
+        """How often a link to a node was made beyond the first one; of nodes that still are in the cluster."""
+        return sum(mux.reconnects for mux in self._muxes.values())
+
     async def connect(self) -> None:
         """Know the topology. Raises as ``execute``."""
         await self._refresh()

@@ -14,15 +14,17 @@ Pure: replies of Redis in, rows and statuses out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.answer import Rows, Status
+from yummy_feast.online.layouts.base import Found
 
 if TYPE_CHECKING:
     from yummy_feast.online.hmget import Reply
-    from yummy_feast.online.layouts.base import Found, Row, Schemas
+    from yummy_feast.online.layouts.base import Row, Schemas
     from yummy_feast.online.plan import OnlinePlan
 
 _FOREVER = -(1 << 63)
@@ -34,9 +36,9 @@ def views_of_one(
     plan: OnlinePlan, replies: Sequence[Sequence[Reply]], schemas: Schemas, now: int
 ) -> tuple[list[Row | None], list[int], list[int]]:
     """Per view: the row of a question of one row, its status and its event timestamp."""
-    count = len(plan.views)
-    rows: list[Row | None] = [None] * count
-    statuses, times = [_NOT_FOUND] * count, [0] * count
+    width = len(plan.views)
+    rows: list[Row | None] = [None] * width
+    statuses, times = [_NOT_FOUND] * width, [0] * width
     for group, replied in zip(plan.groups, replies, strict=True):
         # No reply: the join key is null.
         for index, reader in group.views if replied else ():
@@ -80,11 +82,14 @@ def views_of_many(
     by_view: list[Sequence[Sequence[Any]]] = [()] * len(plan.views)
     rows = [Rows.given(length)] * (1 + len(plan.views))
     for group, order, replied in zip(plan.groups, orders, replies, strict=True):
-        # Position -1, a null join key, is the one behind the last.
-        pick = None if order is None else itemgetter(*order)
+        known, places = _without_strangers(replied, order)
+        # Nobody is known: no row in any view.
+        fields = list(zip(*known, strict=True))
+        # Position -1 is the one behind the last.
+        pick = None if places is None else itemgetter(*places)
         for index, reader in group.views:
             try:
-                found = reader.columns(replied, schemas)
+                found = reader.columns(fields, schemas) if fields else _nothing(reader.width)
             except RowDecodeError as error:
                 raise named(plan.views[index].name, error) from error
             columns, view_rows = _aged(plan, index, found, now)
@@ -94,6 +99,25 @@ def views_of_many(
                 view_rows = Rows(pick([*statuses, _NOT_FOUND]), pick([*times, 0]))
             by_view[index], rows[1 + index] = columns, view_rows
     return by_view, rows
+
+
+def _without_strangers(
+    replied: Sequence[Reply], order: Sequence[int] | None
+) -> tuple[Sequence[Reply], Sequence[int] | None]:
+    """The replies that hold anything, and which of them each row of the request wants (-1: none).
+
+    An entity without any row is left out once, and not in every view.
+    """
+    known = [reply for reply in replied if reply.count(None) != len(reply)]
+    if len(known) == len(replied):
+        return replied, order
+    ranks = count()
+    places = [next(ranks) if reply.count(None) != len(reply) else -1 for reply in replied]
+    return known, places if order is None else [-1 if at < 0 else places[at] for at in order]
+
+
+def _nothing(width: int) -> Found:
+    return Found([()] * width, (), None)
 
 
 def _aged(plan: OnlinePlan, index: int, found: Found, now: int) -> tuple[Sequence[Sequence[Any]], Rows]:

@@ -24,7 +24,7 @@ class Bearer:
             await self._application(scope, receive, send)
         else:
             error = RefusedError(
-                401, "UNAUTHORIZED", "this server wants its token", "send the header Authorization: Bearer TOKEN"
+                401, "UNAUTHENTICATED", "this server wants its token", "send the header Authorization: Bearer TOKEN"
             )
             await respond(send, error.status, [JSON, _CHALLENGE], error.body())
 

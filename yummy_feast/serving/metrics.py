@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     import numpy.typing as npt
     from prometheus_client import Metric
+    from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _SUFFIX: Final = ".numbers"
@@ -76,8 +77,9 @@ class Sheet:
         return add
 
     def place(self, name: str, value: str = "") -> int:
-        """Where in ``numbers`` a counter or gauge stands."""
-        return self._start[name] + self._family(name).values.index(value)
+        """Where in ``numbers`` a counter or gauge stands, or the buckets of a histogram begin."""
+        family = self._family(name)
+        return self._start[name] + family.width * family.values.index(value)
 
     def observer(self, name: str, value: str = "") -> Callable[[float], None]:
         """The function that puts a measurement into histogram ``name``."""
@@ -109,12 +111,13 @@ class Sheet:
 
         return observe
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus reads, of all processes together."""
+    def exposition(self, *others: Collector) -> bytes:
+        """The text that Prometheus reads, of all processes together, and of other collectors."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry()
-        registry.register(self)
+        for collector in (self, *others):
+            registry.register(collector)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:

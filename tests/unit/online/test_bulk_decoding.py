@@ -60,7 +60,7 @@ def test_columns_are_the_rows_turned(data: st.DataObject) -> None:
     reader = ROWS.reader(b"view", wanted, [1])
     replies = [(b"other", cell) for cell in cells]
     alone, times = reader.rows(replies, Book(schema))
-    together = reader.columns(replies, Book(schema))
+    together = reader.columns(list(zip(*replies, strict=True)), Book(schema))
     assert list(together.times) == times
     assert list(together.there or [True] * count) == [row is not None for row in alone]
     turned = [[None if row is None else row[at] for row in alone] for at in range(len(wanted))]
@@ -108,4 +108,4 @@ def test_damage_among_many_is_told() -> None:
             cells = list(rows)
             cells[place] = damaged
             with pytest.raises(RowDecodeError):
-                reader.columns([(cell,) for cell in cells], Book(schema))
+                reader.columns([cells], Book(schema))

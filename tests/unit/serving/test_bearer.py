@@ -37,7 +37,7 @@ def test_everybody_may_ask_for_the_health() -> None:
 
 def test_how_to_ask_is_told() -> None:
     found = asyncio.run(call(Bearer(inside, "s3cret"), "/", b""))
-    assert found.error == (401, "UNAUTHORIZED")
+    assert found.error == (401, "UNAUTHENTICATED")
     assert found.headers["www-authenticate"] == "Bearer"
     assert b"s3cret" not in found.body
 

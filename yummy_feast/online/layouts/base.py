@@ -139,17 +139,14 @@ class Reader(ABC):
         found = [self.row(reply, schemas) for reply in replies]
         return [row for row, _ in found], [time for _, time in found]
 
-    def columns(self, replies: Sequence[Reply], schemas: Schemas) -> Found:
-        """The same by column."""
-        rows, times = self.rows(replies, schemas)
+    def columns(self, fields: Sequence[Sequence[bytes | None]], schemas: Schemas) -> Found:
+        """The same by column, from replies that are turned: per field of HMGET its cells, at least one."""
+        rows, times = self.rows(list(zip(*fields, strict=True)), schemas)
         if None not in rows:
-            return Found(list(zip(*rows, strict=True)) if rows else self._nothing(), times, None)
+            return Found(list(zip(*rows, strict=True)), times, None)
         missing = (None,) * self.width
         whole = [missing if row is None else row for row in rows]
         return Found(list(zip(*whole, strict=True)), times, [row is not None for row in rows])
-
-    def _nothing(self) -> list[Sequence[Any]]:
-        return [()] * self.width
 
 
 Wanted = tuple[tuple[str, int], ...]

@@ -19,6 +19,7 @@ from yummy_feast.online.columns import Column
 from yummy_feast.online.keys import KeyEncoder
 from yummy_feast.online.layouts.base import (
     Command,
+    Found,
     Layout,
     Packed,
     Reader,
@@ -82,7 +83,7 @@ class FeastLayout(Layout):
         pick = itemgetter(*places) if len(places) > 1 else lambda reply: tuple(reply[at] for at in places)
         decoders = [cell_decoder(name, number) for name, number in wanted]
 
-        return _CellsReader(stamp_at, pick, decoders)
+        return _CellsReader(stamp_at, places, pick, decoders)
 
     def pack(self, target: Target, columns: Sequence[Column], times: Times) -> Packed:
         """Cells of a row in one argument, the names of their fields once for all rows."""
@@ -104,13 +105,18 @@ class FeastLayout(Layout):
 
 
 class _CellsReader(Reader):
-    __slots__ = ("_decoders", "_pick", "_stamp_at", "width")
+    __slots__ = ("_decoders", "_pick", "_places", "_stamp_at", "width")
 
     def __init__(
-        self, stamp_at: int, pick: Callable[[Reply], Sequence[bytes | None]], decoders: Sequence[CellDecoder]
+        self,
+        stamp_at: int,
+        places: Sequence[int],
+        pick: Callable[[Reply], Sequence[bytes | None]],
+        decoders: Sequence[CellDecoder],
     ) -> None:
         self.width = len(decoders)
         self._stamp_at = stamp_at
+        self._places = places
         self._pick = pick
         self._decoders = decoders
 
@@ -120,6 +126,17 @@ class _CellsReader(Reader):
             return None, 0
         cells = zip(self._decoders, self._pick(reply), strict=True)
         return tuple([decode(cell) if cell else None for decode, cell in cells]), timestamp_us(stamp)
+
+    def columns(self, fields: Sequence[Sequence[bytes | None]], schemas: Schemas) -> Found:
+        stamps = fields[self._stamp_at]
+        if None in stamps:
+            # Cells without a timestamp are no row.
+            return super().columns(fields, schemas)
+        columns = [
+            [decode(cell) if cell else None for cell in fields[place]]
+            for decode, place in zip(self._decoders, self._places, strict=True)
+        ]
+        return Found(columns, [timestamp_us(stamp) for stamp in stamps], None)
 
 
 def _fields_of(view: bytes, features: Iterable[str]) -> bytes:

@@ -114,17 +114,16 @@ class _RowsReader(Reader):
                 return row, _EVENT_TIME(cell)[0] - _SIGN
         return None, 0
 
-    def columns(self, replies: Sequence[Reply], schemas: Schemas) -> Found:
+    def columns(self, fields: Sequence[Sequence[bytes | None]], schemas: Schemas) -> Found:
         """Many rows of one schema are read together."""
-        if len(replies) >= _MANY:
-            position = self._position
-            cells = [reply[position] for reply in replies]
-            there = [cell for cell in cells if cell is not None]
-            decode = self._bulk_of(there[0], schemas) if len(there) >= _MANY else None
-            found = decode(there) if decode is not None else None
+        cells = fields[self._position]
+        if len(cells) >= _MANY:
+            there = cells if None not in cells else [cell for cell in cells if cell is not None]
+            decode = self._bulk_of(there[0], schemas) if len(there) >= _MANY else None  # type: ignore[arg-type]
+            found = decode(there) if decode is not None else None  # type: ignore[arg-type]
             if found is not None:
                 return _spread(cells, *found) if len(there) < len(cells) else Found(*found, None)
-        return super().columns(replies, schemas)
+        return super().columns(fields, schemas)
 
     def _find(self, cell: bytes, schemas: Schemas) -> Decoder:
         if len(cell) < HEADER_SIZE:

@@ -16,11 +16,12 @@ import msgspec
 
 from yummy_feast.errors import ValueTypeError
 from yummy_feast.online.answer import Heading, OnlineFeatures, Rows, Status
-from yummy_feast.serving.features.json_values import Finish, is_number, json_finisher, mend_floats
+from yummy_feast.serving.features.json_values import Finish, is_float, is_number, json_finisher, mend_floats
 
 if TYPE_CHECKING:
     from yummy_feast.online.plan import OnlinePlan
     from yummy_feast.online.retrieval import OnlineRow
+    from yummy_feast.serving.features.tally import Tally
 
 _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 _OPEN: Final = b'{"values":'
@@ -39,11 +40,22 @@ class Rendering:
     Args:
         heading: names, kinds and rows of the columns.
         plan: what the answers are read with. Without on-demand views a single row needs no columns, see ``render_row``.
+        tally: is told of each null.
     """
 
-    __slots__ = ("_echoes", "_finishers", "_prefix", "_prefix_with_versions", "_rows_of", "_runs")
+    __slots__ = (
+        "_echoes",
+        "_finishers",
+        "_is_float",
+        "_prefix",
+        "_prefix_with_versions",
+        "_rows_of",
+        "_runs",
+        "_tally",
+    )
 
-    def __init__(self, heading: Heading, plan: OnlinePlan | None = None) -> None:
+    def __init__(self, heading: Heading, plan: OnlinePlan | None = None, tally: Tally | None = None) -> None:
+        self._tally = tally
         names = _encode(heading.names)
         # A version of 0 is left out, as Feast does.
         views = [{"name": name, "version": version} if version else {"name": name} for name, version in heading.views]
@@ -55,6 +67,8 @@ class Rendering:
         )
         self._rows_of = heading.rows_of
         self._finishers: tuple[Finish | None, ...] = tuple(json_finisher(kind) for kind in heading.kinds)
+        # Kind 0, a join key of no known type, may hold anything.
+        self._is_float = tuple(kind == 0 or is_float(kind) for kind in heading.kinds)
         self._echoes, self._runs = _runs(heading, plan, self._finishers) if plan is not None else ((), ())
 
     def render(self, answer: OnlineFeatures, *, versions: bool = False) -> bytes:
@@ -83,12 +97,15 @@ class Rendering:
                     tail, between = _tails_of_one(status, times[view])
                     out += (_OPEN, text.replace(b",", between), tail)
                     continue
-            for finish, value in zip(run.finishers, row[run.start : run.stop], strict=True):
+            cells = row[run.start : run.stop]
+            if self._tally is not None and status == Status.PRESENT:
+                self._tally.nulls += cells.count(None)
+            for finish, value in zip(run.finishers, cells, strict=True):
                 _render_cell(out, value, finish, status, times[view])
         return _closed(out)
 
     def _render_columns(self, answer: OnlineFeatures, out: list[bytes]) -> None:
-        rows_of, finishers, encode = self._rows_of, self._finishers, _encode
+        rows_of, finishers, is_float, encode = self._rows_of, self._finishers, self._is_float, _encode
         tails = _tails(answer.rows)
         absent = [rows.statuses.count(_NOT_FOUND) for rows in answer.rows]
         add = out.append
@@ -102,11 +119,14 @@ class Rendering:
                 text = encode([None if value is None else finish(value) for value in values])
             if _NULL in text:
                 nulls = values.count(None)
-                if finish is None and text.count(_NULL) != nulls:
+                if is_float[at] and text.count(_NULL) != nulls:
                     text = encode(mend_floats(values))
                 # As many as rows that are not there: then no cell has a status of its own.
                 if nulls != absent[rows]:
-                    tail = _tail(_statuses(answer.statuses_of(at)), answer.rows[rows])
+                    statuses = answer.statuses_of(at)
+                    tail = _tail(_statuses(statuses), answer.rows[rows])
+                    if self._tally is not None:
+                        self._tally.nulls += statuses.count(Status.NULL_VALUE)
             add(_OPEN)
             add(text)
             add(tail)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yummy_feast.errors import OnlineStoreError
+from yummy_feast.online.loops import mux_for
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.serving.features.behind import Behind
@@ -59,7 +60,7 @@ class FeatureApp:
         self._admission = Admission(options.max_concurrency, options.request_timeout)
         self._metrics = FeatureMetrics(metrics_folder)
         guard = Guard(store.config, self._registries)
-        settings = None if by_sdk else self._online.settings(config)
+        self._settings = settings = None if by_sdk else self._online.settings(config)
         self._health: Healthy
         sink: Sink
         endpoint: App
@@ -153,9 +154,13 @@ class FeatureApp:
 
     async def _take_down_gauges(self) -> None:
         while True:
-            self._metrics.gauge(self._admission, self._registries)
+            self._gauge()
             await asyncio.sleep(_GAUGES_EVERY)
 
+    def _gauge(self) -> None:
+        reconnects = 0 if self._settings is None else mux_for(self._settings).reconnects
+        self._metrics.gauge(self._admission, self._registries, reconnects)
+
     def _exposition(self) -> bytes:
-        self._metrics.gauge(self._admission, self._registries)
+        self._gauge()
         return self._metrics.exposition()

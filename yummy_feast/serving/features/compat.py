@@ -120,7 +120,8 @@ class CompatEndpoint(FeaturesEndpoint):
             raise refusals.of_damage(error) from error
         stages.assembled = ended = perf_counter()
         # The numbers tell the truth, whatever the client wants to hear.
-        self._metrics.answered(stages, ended, features.rows[1:], length)
+        served.tally.add_rows(features.rows[1:], length)
+        self._metrics.answered(stages, ended, length, served.tally)
         return answer
 
     async def _read_all(self, question: Question, served: Served, stages: Stages, *, in_thread: bool) -> OnlineFeatures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,7 +32,7 @@ from yummy_feast.serving.http import (
 
 if TYPE_CHECKING:
     from yummy_feast.online.address import RedisSettings
-    from yummy_feast.online.answer import OnlineFeatures, Rows
+    from yummy_feast.online.answer import OnlineFeatures
     from yummy_feast.online.hmget import Reply
     from yummy_feast.online.schemas import SchemaBook
 
@@ -170,15 +170,15 @@ class FeaturesEndpoint(Endpoint):
         try:
             if question.length == 1 and not served.on_demand:
                 row = await answer_row_async(question, replies, mux, self._book)
-                rows: Sequence[Rows] = row.by_view()
                 answer = rendering.render_row(row, versions=versions)
+                served.tally.add_row(row.statuses, row.times)
             else:
                 features = await self._features(served, question, replies, mux)
-                rows = features.rows[1:]
                 if question.length * served.width > _INLINE_CELLS:
                     answer = await asyncio.to_thread(rendering.render, features, versions=versions)
                 else:
                     answer = rendering.render(features, versions=versions)
+                served.tally.add_rows(features.rows[1:], question.length)
         except RowDecodeError as error:
             raise refusals.of_store(error) from error
         except REDIS_ERRORS as error:
@@ -189,7 +189,7 @@ class FeaturesEndpoint(Endpoint):
         except YummyError as error:
             raise refusals.of_damage(error) from error
         stages.assembled = ended = perf_counter()
-        self._metrics.answered(stages, ended, rows, question.length)
+        self._metrics.answered(stages, ended, question.length, served.tally)
         return answer
 
     async def _fetched(self, question: Question) -> tuple[list[list[Reply]], AnyMux]:

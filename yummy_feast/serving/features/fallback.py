@@ -81,7 +81,7 @@ class SdkEndpoint(Endpoint):
         stages.fetched = perf_counter()
         answer = await asyncio.to_thread(_encoded, response)
         stages.assembled = ended = perf_counter()
-        self._metrics.answered(stages, ended, [], length)
+        self._metrics.answered(stages, ended, length)
         return answer
 
     async def _read(self, snapshot: Snapshot, request: FeaturesRequest) -> Any:

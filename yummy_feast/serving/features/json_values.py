@@ -29,6 +29,12 @@ def is_number(number: int) -> bool:
 
 
 @cache
+def is_float(number: int) -> bool:
+    """Whether values of this Feast type are single floats, which may be no JSON numbers."""
+    return is_number(number) and kind_of(number).code in _FLOATS
+
+
+@cache
 def json_finisher(number: int) -> Finish | None:
     """From a stored value of this Feast type to what ``msgspec.json`` encodes as Feast does; None where they are equal.
 

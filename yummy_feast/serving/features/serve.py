@@ -18,10 +18,14 @@ _PRELOAD: Final = ("yummy_feast.serving.features.preloaded",)
 
 @dataclass(frozen=True, slots=True)
 class FeatureAppFactory:
-    """Opens a repository and makes its application. ConfigError for whatever is wrong with it."""
+    """Opens a repository and makes its application. ConfigError for whatever is wrong with it.
+
+    has_token: whether clients have to bring a token of this server's own.
+    """
 
     filename: str
     options: ServingOptions
+    has_token: bool = False
 
     def __call__(self, metrics_folder: Path | None) -> Application:
         """In the process that serves it."""
@@ -30,6 +34,12 @@ class FeatureAppFactory:
         from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
 
         store = open_feature_store(self.filename)
+        auth = store.config.auth_config
+        if self.has_token and auth is not None and auth.type != "no_auth":
+            raise ConfigError(
+                f"{self.filename}: auth.type is {auth.type!r}, and --token is given: a request has one bearer token",
+                hint="leave --token out: the auth block asks for tokens of its own",
+            )
         with feast_errors_in_a_line():
             try:
                 return FeatureApp(store, self.options, metrics_folder)
@@ -88,7 +98,9 @@ def feature_serve(
     """
     run(
         FeatureAppFactory(
-            str(filename), ServingOptions(registry_poll, request_timeout, max_concurrency, max_body, compat)
+            str(filename),
+            ServingOptions(registry_poll, request_timeout, max_concurrency, max_body, compat),
+            bool(token),
         ),
         RunOptions(
             host=host,

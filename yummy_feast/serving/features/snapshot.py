@@ -19,6 +19,7 @@ from yummy_feast.errors import ConfigError, YummyError
 from yummy_feast.online.compile import compile_plan
 from yummy_feast.serving.features.answer import Rendering
 from yummy_feast.serving.features.request import Selection
+from yummy_feast.serving.features.tally import Tally
 
 if TYPE_CHECKING:
     from feast import RepoConfig
@@ -42,12 +43,14 @@ class Served:
     on_demand: names of the on-demand views it computes; is_slow: whether one of them runs in pandas or the like, which
     takes a millisecond where Python takes microseconds.
     width: features of an answer.
+    tally: counts what is read with it.
     """
 
-    __slots__ = ("_renderings", "is_slow", "on_demand", "plan", "used", "width")
+    __slots__ = ("_renderings", "is_slow", "on_demand", "plan", "tally", "used", "width")
 
     def __init__(self, plan: OnlinePlan) -> None:
         self.plan = plan
+        self.tally = Tally(plan)
         self.used = False
         self.on_demand = [each.view.name for each in plan.on_demand]
         self.is_slow = any(each.view.mode != "python" for each in plan.on_demand)
@@ -58,7 +61,7 @@ class Served:
         """How answers of ``binding`` are written."""
         found = self._renderings.get(binding)
         if found is None:
-            found = Rendering(binding.heading, None if self.on_demand else self.plan)
+            found = Rendering(binding.heading, None if self.on_demand else self.plan, self.tally)
             # As in the plan itself: callers may invent column names without end.
             if len(self._renderings) < _MOST_RENDERINGS:
                 self._renderings[binding] = found
