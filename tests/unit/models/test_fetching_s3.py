@@ -29,7 +29,8 @@ def options() -> Iterator[dict[str, str]]:
 
 
 def put(url: str, content: bytes) -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, content, method="PUT")):
+    headers = {"content-type": "application/octet-stream"}
+    with urllib.request.urlopen(urllib.request.Request(url, content, headers, method="PUT")):
         pass
 
 
