@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final
+from zlib import crc32
 
 from yummy_feast.errors import MissingExtraError, ModelFormatError, YummyError
 from yummy_feast.models.arrange import Arranger
 from yummy_feast.models.base import Scorer
 from yummy_feast.models.fetching import Place
-from yummy_feast.models.mlmodel import MlModel, read_mlmodel
+from yummy_feast.models.mlmodel import FILE, MlModel, read_mlmodel
 from yummy_feast.models.trial import trial_batch, try_out
 
 logger = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ class Model:
     @property
     def version(self) -> str:
         """What to call this content of the model: its id, or the first of its mark."""
-        return self.about.model_id or f"{abs(hash(self.mark)):x}"
+        return self.about.model_id or f"{crc32(self.mark.encode()):08x}"
 
 
 def load_model(
@@ -67,14 +70,25 @@ def load_model(
         if about.pickled:
             if not allow_pickle:
                 about.check_trusted(place)
+            scorer = _named(place, about, folder, threads)
         else:
-            try_out(folder, place)
-        scorer = _named(place, about, folder, threads)
+            scorer = _tried(place, about, folder, threads)
     try:
         arranger = Arranger(about.signature, scorer.features, checks_names=scorer.checks_names)
     except ModelFormatError as error:
         raise ModelFormatError(f"{place}: {error.message}", hint=error.hint) from None
     return Model(where, mark, about, scorer, arranger, _timed(scorer))
+
+
+def _tried(place: str, about: MlModel, folder: Path, threads: int) -> Scorer:
+    """The scorer of a native file, out of a copy: what was tried is what is loaded, whoever writes the folder."""
+    with TemporaryDirectory(prefix="yummy-model-") as temporary:
+        copy = Path(temporary)
+        for name in (FILE, about.data):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, copy / name)
+        try_out(copy, place)
+        return _named(place, about, copy, threads)
 
 
 def _named(place: str, about: MlModel, folder: Path, threads: int) -> Scorer:

@@ -54,6 +54,8 @@ _NUMBERS: Final = frozenset({"INT32", "INT64", "DOUBLE", "FLOAT", "BOOL"})
 _CATEGORIES: Final = frozenset({"STRING", "INT32", "INT64", "BOOL"})
 _SHOWN: Final = 10
 _MOST_ORDERS: Final = 256
+# So many cells take some ten milliseconds, which other requests need not wait for.
+_INLINE_CELLS: Final = 50_000
 # Seconds between looks at the registry.
 _POLL: Final = 5.0
 _encode: Final = msgspec.json.Encoder().encode
@@ -154,13 +156,18 @@ class FromEntities:
         if on_missing == "error":
             _refuse_missing(features, inputs.names)
         try:
-            predictions = _predict(served, inputs, features, request, question, stages)
+            if served.is_long(features.length):
+                predictions = await asyncio.to_thread(_predict, served, inputs, features, request, question, stages)
+            else:
+                predictions = _predict(served, inputs, features, request, question, stages)
         except YummyError as error:
             raise refusals.of_input(error) from None
         if not request.return_features:
             return b'{"predictions":%b}' % _encode(predictions)
         try:
-            shown = plan.rendering(question.binding).render(features)
+            rendering = plan.rendering(question.binding)
+            many = question.length * plan.width > _INLINE_CELLS
+            shown = await asyncio.to_thread(rendering.render, features) if many else rendering.render(features)
         except YummyError as error:
             raise refusals.of_features(of_feast.of_damage(error)) from None
         return b'{"predictions":%b,"features":%b}' % (_encode(predictions), shown)
@@ -213,7 +220,8 @@ class FromEntities:
             mux = self._mux = mux_for(self._settings)
         try:
             replies = await fetch_async(question, mux)
-            reading = answer_async(question, replies, mux, self._book, in_thread=plan.is_slow)
+            in_thread = plan.is_slow or question.length * plan.width > _INLINE_CELLS
+            reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
             if not plan.on_demand:
                 return await reading
         except REDIS_ERRORS as error:

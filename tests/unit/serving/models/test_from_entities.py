@@ -105,6 +105,12 @@ def test_one_and_several_entities(endpoint: InvocationsEndpoint) -> None:
     assert stages == ["decode", "features", "score", "encode"]
 
 
+def test_many_entities(endpoint: InvocationsEndpoint) -> None:
+    got = predict(endpoint, [1, 2, 99] * 4000, {"hour": 7.5})
+    rows = [[10, 7.5, 0.5, "d1"], [20, 7.5, 1.0, "d2"], [None, 7.5, None, None]]
+    assert got.json["predictions"] == expected(rows) * 4000
+
+
 def test_overrides_come_before_features(endpoint: InvocationsEndpoint) -> None:
     got = predict(endpoint, [2], {"hour": 7.5, "trips": 1, "name": ["d1"]})
     assert got.json["predictions"] == expected([[1, 7.5, 1.0, "d1"]])
