@@ -21,7 +21,7 @@ import msgspec
 import pyarrow as pa
 
 from yummy_feast.errors import OnlineStoreError, ValueTypeError, YummyError
-from yummy_feast.materialization.columns import Gathering, ViewColumns
+from yummy_feast.materialization.columns import Gathering, ViewColumns, growing
 from yummy_feast.materialization.window import Window, digest, lateness, windows
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.offline.store import micros
@@ -312,10 +312,15 @@ def _batches(
     """(indices of the jobs of one read, the next rows of each under Feast's names: the same rows of the source)."""
     limit = stores.config.materialization_config.online_write_batch_size
     gathered = [Gathering() for _ in members]
+    begun: set[int] = set()
 
     def out(read: int, rows: pa.Table | None) -> Iterator[tuple[Sequence[int], Sequence[pa.RecordBatch]]]:
-        if rows is not None:
-            views = [jobs[index].columns.batches(rows, limit) for index in members[read]]
+        if rows is None:
+            return
+        tables = (rows,) if read in begun else growing(rows)
+        begun.add(read)
+        for table in tables:
+            views = [jobs[index].columns.batches(table, limit) for index in members[read]]
             for parts in zip(*views, strict=True):
                 yield members[read], parts
 

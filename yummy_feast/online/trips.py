@@ -30,8 +30,6 @@ _BYTES_PER_SCRIPT = 1024 * 1024
 _SCRIPTS_PER_TRIP = 16
 _BYTES_PER_TRIP = 8 * 1024 * 1024
 _BATCH_ROWS = 16 * 1024
-import os
-_JB=int(os.environ.get('JB','1'))
 
 _Pair = tuple[bytes, tuple[bytes, ...]]
 """A key, and a row of each view."""
@@ -135,10 +133,8 @@ def joint_trips(
     Raises as ``arrow_trips``.
     """
     event, created = times
-    # Together as many rows as one view has at a time: the server is busy with the first ones soon.
-    most = max(_JOINT_ROWS_PER_SCRIPT, _BATCH_ROWS * _JB // len(targets))
-    for start in range(0, batches[0].num_rows, most):
-        parts = [batch.slice(start, most) for batch in batches]
+    for start in range(0, batches[0].num_rows, _BATCH_ROWS):
+        parts = [batch.slice(start, _BATCH_ROWS) for batch in batches]
         keys = encoder.encode_arrow({name: _column(parts[0], name) for name in encoder.join_keys})
         moments = _times(_column(parts[0], event), _column(parts[0], created) if created else None)
         packs = [

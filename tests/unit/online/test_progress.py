@@ -60,6 +60,19 @@ def test_projects_and_views_do_not_mix(client: Any, book: ProgressBook) -> None:
     assert client.dbsize() == 0
 
 
+def test_many_views_at_once(client: Any, book: ProgressBook) -> None:
+    other = Copy("other", 5, 6, None, "", "", 2.5, "run1")
+    assert book.lasts([]) == []
+    before = client.info("stats")["total_commands_processed"]
+    book.begin([(b"a", MADE, 1), (b"b", other, 2)])
+    assert book.lasts([b"b", b"c", b"a"]) == [(other, 2), (None, 0), (MADE, 1)]
+    ended = Copy("other", 5, 6, None, "", "", 2.5, "run1", done=True)
+    book.finish([(b"a", MADE), (b"b", ended)])
+    # INFO itself, and one command for each.
+    assert client.info("stats")["total_commands_processed"] - before == 4
+    assert book.lasts([b"a", b"b"]) == [(MADE, 1), (ended, 2)]
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
