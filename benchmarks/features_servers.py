@@ -19,12 +19,12 @@ import psutil
 
 from benchmarks.features_data import PROJECT, Spread, Truth
 from benchmarks.features_load import HOST, Load, request
-from benchmarks.features_ours import REPOSITORY
 from benchmarks.measure import ROOT, ContenderError, run_alone
 
 # Seconds that a server may take to start: Feast's reads its registry first.
 PATIENCE = 120.0
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
+_YUMMY = "import sys; from yummy_feast.cli import main; sys.exit(main())"
 # Databases of the one Valkey server.
 FEAST_ROWS, PACKED_ROWS, OLD_ROWS = 1, 2, 3
 
@@ -205,8 +205,9 @@ def request_body(service: str, entities: list[int]) -> bytes:
 
 def _start_ours(name: str) -> Callable[[Setting, int], Server]:
     def begin(setting: Setting, port: int) -> Server:
-        command = uvicorn("benchmarks.features_ours:create", port, setting.workers, "--factory")
-        return start(name, command, port, setting.folder, {REPOSITORY: str(setting.repository(name))})
+        serve = ["features", "serve", "-f", str(setting.repository(name) / "feature_store.yaml")]
+        command = [sys.executable, "-c", _YUMMY, *serve, "-h", HOST, "-p", str(port), "--workers", str(setting.workers)]
+        return start(name, command, port, setting.folder, {})
 
     return begin
 

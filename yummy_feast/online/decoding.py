@@ -38,13 +38,17 @@ def decoder(stored: RowSchema, wanted: tuple[tuple[str, int], ...]) -> Decoder:
     heap_start = HEADER_SIZE + plan.fixed.size
     has_heap = plan.last_end is not None
     convert = plan.conversions
+    is_whole = plan.is_whole and not convert
 
     def decode(row: bytes) -> tuple[Any, ...] | None:
         # The common row first: right length, no flags, numbers only.
         if has_heap or len(row) != heap_start or row[17] or row[0] != VERSION:
             return decode_any(row)
-        values = pick(unpack(row, HEADER_SIZE))
-        return _converted(values, convert) if convert else values
+        values = unpack(row, HEADER_SIZE)
+        if is_whole:
+            return values
+        picked = pick(values)
+        return _converted(picked, convert) if convert else picked
 
     def decode_any(row: bytes) -> tuple[Any, ...] | None:
         flags = _flags(row)
@@ -96,6 +100,8 @@ class _Plan:
     pieces: tuple[_Piece, ...]
     last_end: int | None
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    is_whole: bool
+    """Whether what is unpacked is what is wanted, in that order."""
     conversions: tuple[tuple[int, Conversion], ...]
     bitmap_size: int
 
@@ -131,14 +137,15 @@ def _compile(stored: RowSchema, wanted: tuple[tuple[str, int], ...]) -> _Plan:
         convert = conversion(name, stored.columns[column_of[name]][1], number) if name in column_of else None
         if convert is not None:
             conversions.append((place, convert))
+    positions = [kept[column_of[name]] if name in column_of else -1 for name, _ in wanted]
+    width = len(ends | wanted_columns)
     return _Plan(
         fixed=struct.Struct("<" + "".join(letters)),
         kept=tuple(kept),
         pieces=pieces,
         last_end=kept[heap[-1]] if heap else None,
-        pick=_picker(
-            [kept[column_of[name]] if name in column_of else -1 for name, _ in wanted], len(ends | wanted_columns)
-        ),
+        pick=_picker(positions, width),
+        is_whole=positions == list(range(width)),
         conversions=tuple(conversions),
         bitmap_size=(len(stored.columns) + 7) // 8,
     )

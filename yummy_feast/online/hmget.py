@@ -61,6 +61,13 @@ def read_hashes(client: Redis | RedisCluster, reads: Sequence[tuple[HashRead, Se
 
 async def read_hashes_async(mux: AnyMux, reads: Sequence[tuple[HashRead, Sequence[bytes]]]) -> list[list[Reply]]:
     """The same from an event loop, over its own connection. Raises what ``mux`` raises, and error replies."""
+    if len(reads) == 1 and len(reads[0][1]) == 1 and type(mux) is Mux:
+        # What most reads are, and where every microsecond shows.
+        read, keys = reads[0]
+        replies = await mux.exchange(read.pack(keys), 1)
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return [replies]
     count = sum(len(keys) for _, keys in reads)
     if not count:
         return [[] for _ in reads]

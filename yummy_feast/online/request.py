@@ -32,6 +32,11 @@ def to_columns(entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> 
     Raises OnlineRequestError: no rows, rows with different keys, columns of different lengths, a column that is no
     list.
     """
+    if type(entity_rows) is dict and len(entity_rows) == 1:
+        # What most requests are.
+        [values] = entity_rows.values()
+        if type(values) is list and values:
+            return entity_rows, len(values)
     if isinstance(entity_rows, Mapping):
         columns = {name: _to_list(name, values) for name, values in entity_rows.items()}
         lengths = {name: len(values) for name, values in columns.items()}

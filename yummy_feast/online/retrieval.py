@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from yummy_feast.errors import RowDecodeError
@@ -155,9 +155,9 @@ async def read_async(
     return await answer_async(question, await fetch_async(question, mux), mux, book)
 
 
-async def fetch_async(question: Question, mux: AnyMux) -> list[list[Reply]]:
+def fetch_async(question: Question, mux: AnyMux) -> Awaitable[list[list[Reply]]]:
     """Redis' replies to ``question``, after one round trip. Raises what redis-py raises."""
-    return await read_hashes_async(mux, question.reads)
+    return read_hashes_async(mux, question.reads)
 
 
 async def answer_row_async(

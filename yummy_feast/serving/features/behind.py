@@ -49,7 +49,7 @@ class Behind:
     ) -> None:
         self._writing = Writing(own, registries, sink, config.project)
         self._batches = offline_batches(config, self._writing)
-        self._materialization = Materialization(own, Runs(folder), settings)
+        self._materialization = Materialization(own, registries, Runs(folder), settings)
         writes = Writes(self._writing, guard, self._batches, max_body)
         materializing = Materializing(self._materialization, guard, max_body)
         self.routers: list[APIRouter] = [writes.router(), materializing.router(), unserved.router()]

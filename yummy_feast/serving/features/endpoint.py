@@ -163,7 +163,15 @@ class FeaturesEndpoint(Endpoint):
         except OnlineRequestError as error:
             raise refusals.of_entities(error) from error
         stages.decoded = perf_counter()
-        replies, mux = await self._fetched(question)
+        mux = self._mux
+        if mux is None or mux.is_closed:
+            mux = self._mux = mux_for(self._settings)
+        try:
+            replies = await fetch_async(question, mux)
+        except OnlineStoreError as error:
+            raise refusals.of_store(error) from error
+        except REDIS_ERRORS as error:
+            raise refusals.of_store(translate(error, self._settings)) from error
         stages.fetched = perf_counter()
         rendering = served.rendering(question.binding)
         versions = request.include_feature_view_version_metadata
@@ -191,18 +199,6 @@ class FeaturesEndpoint(Endpoint):
         stages.assembled = ended = perf_counter()
         self._metrics.answered(stages, ended, question.length, served.tally)
         return answer
-
-    async def _fetched(self, question: Question) -> tuple[list[list[Reply]], AnyMux]:
-        """Redis' replies, and the connection they came over. RefusedError."""
-        mux = self._mux
-        if mux is None or mux.is_closed:
-            mux = self._mux = mux_for(self._settings)
-        try:
-            return await fetch_async(question, mux), mux
-        except OnlineStoreError as error:
-            raise refusals.of_store(error) from error
-        except REDIS_ERRORS as error:
-            raise refusals.of_store(translate(error, self._settings)) from error
 
     async def _features(
         self, served: Served, question: Question, replies: list[list[Reply]], mux: AnyMux

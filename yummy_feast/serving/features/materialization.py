@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from yummy_feast.online.address import RedisSettings
     from yummy_feast.serving.features.own_store import OwnStore
+    from yummy_feast.serving.features.snapshot import Registries
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,14 @@ class Materialization:
 
     Args:
         own: the store that does it.
+        registries: what is served, which is read anew when one has ended: views may be served from then on.
         runs: what workers share.
         settings: of the Redis that rows go to, for its errors; None for another store.
     """
 
-    def __init__(self, own: OwnStore, runs: Runs, settings: RedisSettings | None) -> None:
+    def __init__(self, own: OwnStore, registries: Registries, runs: Runs, settings: RedisSettings | None) -> None:
         self._own = own
+        self._registries = registries
         self.runs = runs
         self._settings = settings
         self._under_way: Started | None = None
@@ -120,10 +123,18 @@ class Materialization:
             except BaseException as error:
                 logger.exception("materialization %s failed", progress.run.id)
                 refusal = self._refusal(error)
+            self._look_again()
             progress.end(
                 None if refusal is None else {"error": refusal.code, "message": refusal.message, "hint": refusal.hint}
             )
         ended.set_result(refusal)
+
+    def _look_again(self) -> None:
+        try:
+            self._registries.refresh()
+        # Registries raise what they like; the next look of the server is soon.
+        except Exception:
+            logger.exception("the registry cannot be read after a materialization")
 
     def _refusal(self, error: BaseException) -> RefusedError:
         if isinstance(error, REDIS_ERRORS) and self._settings is not None:

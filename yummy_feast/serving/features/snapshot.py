@@ -163,6 +163,7 @@ class Registries:
         self._config = config
         self._poll = poll
         self._is_failing = False
+        self._looking = threading.Lock()
         self.current = Snapshot(_whole(source.proto(), config), config)
         self.looked = time.time()
 
@@ -183,17 +184,18 @@ class Registries:
     def refresh(self) -> bool:
         """Read the registry, and put its content in the place of the current one. True when it is another one.
 
-        Blocks. Raises what the registry raises.
+        Blocks, also while another thread does it. Raises what the registry raises.
         """
-        old = self.current
-        content = self._read()
-        if content != old.content:
-            confirmed = self._read_again(content)
-            new = Snapshot(_whole(confirmed, self._config), self._config)
-            new.warm(old.selections())
-            self.current = new
-        self.looked = time.time()
-        return self.current is not old
+        with self._looking:
+            old = self.current
+            content = self._read()
+            if content != old.content:
+                confirmed = self._read_again(content)
+                new = Snapshot(_whole(confirmed, self._config), self._config)
+                new.warm(old.selections())
+                self.current = new
+            self.looked = time.time()
+            return self.current is not old
 
     def _read(self) -> RegistryProto:
         self._source.refresh(self._config.project)
