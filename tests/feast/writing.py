@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,23 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 
 
-def repository(folder: Path, address: str, *, top: dict[str, Any] | None = None) -> FeatureStore:
+def repository(folder: Path, address: str, *, top: dict[str, Any] | None = None, **online: Any) -> FeatureStore:
     """`hourly` and `daily`, fed by the push source `events`; `broken`, whose source is not there."""
-    store = feature_store(folder, online=at(address), top=top)
-    store.apply([driver, *views(folder)])
+    store = feature_store(folder, online=at(address, **online), top=top)
+    apply(store, folder)
     return store
+
+
+def apply(store: FeatureStore, folder: Path) -> None:
+    definitions = views(folder)
+    shutil.copytree(folder / "trips", folder / "gone")
+    store.apply([driver, *definitions])
+    shutil.rmtree(folder / "gone")
 
 
 def views(folder: Path) -> list[FeatureView]:
     stored = in_parquet(folder, "trips", table(), timestamp_field="event_timestamp")
-    nowhere = ParquetSource(path="trips", name="broken", timestamp_field="event_timestamp")
+    nowhere = ParquetSource(path="gone", name="broken", timestamp_field="event_timestamp")
     pushed = PushSource(name="events", batch_source=stored)
     broken = FeatureView(name="broken", entities=[driver], schema=fields(), source=nowhere, ttl=timedelta(days=9))
     return [
@@ -75,7 +83,7 @@ def df(**columns: Any) -> dict[str, Any]:
 def in_sqlite(folder: Path) -> FeatureStore:
     """The same with Feast's SQLite store, which only Feast reads."""
     store = feature_store(folder, online={"type": "sqlite", "path": str(folder / "online.db")})
-    store.apply([driver, *views(folder)])
+    apply(store, folder)
     return store
 
 
