@@ -51,7 +51,7 @@ class Server:
     """A running server, all its workers included."""
 
     def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.name, self.port = name, port
+        self.name, self.port, self.path = name, port, "/get-online-features"
         self._process, self._log = process, log
         self._root = psutil.Process(process.pid)
 
@@ -73,7 +73,7 @@ class Server:
         """Status and body of one answer."""
         link = http.client.HTTPConnection(HOST, self.port, timeout=30)
         try:
-            link.request("POST", "/get-online-features", body, {"Content-Type": "application/json"})
+            link.request("POST", self.path, body, {"Content-Type": "application/json"})
             answer = link.getresponse()
             return answer.status, answer.read().decode()
         finally:

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.filterwarnings(EXPERIMENTAL)
 # Feast's client makes no value of these from JSON (the last: Feast's server writes null for it).
 UNREADABLE = {"list_of_lists", "map_list", "zoned", "scalar_map"}
 
+# Feast's client hands Python sets to its JSON encoder; those of times and UUIDs it writes as lists.
+JSON_LESS_SETS = {"int64_set", "string_set", "float64_set"}
+
 
 def client_of(store: FeatureStore, url: str, registry: Any = None) -> FeatureStore:
     """A FeatureStore that knows the registry, and of the rows only the server."""
@@ -53,14 +56,23 @@ def test_it_is_feast_s_client(clients: tuple[FeatureStore, FeatureStore]) -> Non
 
 @pytest.mark.parametrize("name", [name for name in PYTHON if name not in UNREADABLE])
 def test_every_type(clients: tuple[FeatureStore, FeatureStore], name: str) -> None:
-    rows = [{"driver_id": number} for number in (2, 0, 1, 3)]
+    drivers = [2, 0, 3] if name.endswith(("_list", "_set", "map")) else [2, 0, 1, 3]
+    rows = [{"driver_id": number} for number in drivers]
     ours, feast = (client.get_online_features([f"everything:{name}"], rows).to_dict() for client in clients)
     assert list(ours) == ["driver_id", name]
-    assert ours["driver_id"] == [2, 0, 1, 3]
-    assert ours[name][3] is None
+    assert ours["driver_id"] == drivers
+    assert ours[name][-1] is None
     if name.endswith("_set"):
         ours[name], feast[name] = ([value and sorted(value) for value in one[name]] for one in (ours, feast))
     assert ours == feast
+
+
+@pytest.mark.parametrize("name", ["int64_list", "string_set", "map"])
+def test_feast_s_client_reads_no_empty_lists(clients: tuple[FeatureStore, FeatureStore], name: str) -> None:
+    """Both servers answer ``[]`` and ``{}``, of which it cannot tell the type."""
+    for client in clients:
+        with pytest.raises(TypeError, match="infer value type"):
+            client.get_online_features([f"everything:{name}"], [{"driver_id": 1}])
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -82,7 +94,7 @@ def test_services_and_on_demand_views(clients: tuple[FeatureStore, FeatureStore]
 def test_true_statuses_arrive(clients: tuple[FeatureStore, FeatureStore]) -> None:
     answer = clients[0].get_online_features(["stats:conv"], [{"driver_id": number} for number in (0, 2, 77)])
     column = list(answer.proto.results)[1]
-    assert [status for status in column.statuses] == [1, 2, 3]
+    assert list(column.statuses) == [1, 2, 3]
     assert answer.to_dict() == {"driver_id": [0, 2, 77], "conv": [0.5, None, None]}
 
 
@@ -99,7 +111,7 @@ def test_what_is_refused_is_told(clients: tuple[FeatureStore, FeatureStore]) -> 
     with pytest.raises(RuntimeError, match=r"404.*FEATURE_NOT_FOUND.*did you mean 'trips'"):
         clients[0].get_online_features(["stats:trip"], [{"driver_id": 0}])
     with pytest.raises(RuntimeError, match=r"422.*MISSING_JOIN_KEY"):
-        clients[0].get_online_features(["stats:trips"], [{"driver": 0}])
+        clients[0].get_online_features(["stats:trips"], [{"driver_ix": 0}])
     with pytest.raises(RuntimeError, match=r"501.*NOT_IMPLEMENTED.*no vector index"):
         clients[0]._get_provider().online_store.retrieve_online_documents(clients[0].config, stats, ["conv"], [0.5], 1)
 
@@ -139,7 +151,7 @@ def test_every_type_is_written_through_it(
         key = EntityKey(join_keys=["driver_id"], entity_values=[Value(int64_val=1000 + number)])
         data.append((key, {**dict.fromkeys(values, Value()), name: values[name]}, NOW, None))
     client = clients[0]
-    if name in ("bytes", "bytes_list"):
+    if name.removesuffix("_list").removesuffix("_set") in ("bytes", "decimal") or name in JSON_LESS_SETS:
         with pytest.raises(TypeError, match="JSON"):
             client._get_provider().online_write_batch(client.config, applied, data, None)
         return
