@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,11 +44,12 @@ def client(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
         return User(access_token, roles={"reader": ["reading"], "writer": ["reading", "writing"]}[access_token])
 
     store = repository(tmp_path_factory.mktemp("auth"), server, top={"auth": AUTH})
+    kinds: Any = [FeatureView]
     reading, writing = AuthzedAction.READ_ONLINE, AuthzedAction.WRITE_ONLINE
     store.apply(
         [
-            Permission("reads", FeatureView, policy=RoleBasedPolicy(roles=["reading"]), actions=[reading]),
-            Permission("writes", FeatureView, policy=RoleBasedPolicy(roles=["writing"]), actions=[writing]),
+            Permission("reads", kinds, policy=RoleBasedPolicy(roles=["reading"]), actions=[reading]),
+            Permission("writes", kinds, policy=RoleBasedPolicy(roles=["writing"]), actions=[writing]),
         ]
     )
     with pytest.MonkeyPatch.context() as patch:

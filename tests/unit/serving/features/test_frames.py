@@ -56,7 +56,12 @@ def test_rows() -> None:
 
 
 def test_names_of_the_source_and_of_feast_s_client() -> None:
-    columns = {"driver_id": [1], "n_trips": [5], "event_timestamp": ["2026-01-01"], "created": ["2026-01-03"]}
+    columns: dict[str, list[Any]] = {
+        "driver_id": [1],
+        "n_trips": [5],
+        "event_timestamp": ["2026-01-01"],
+        "created": ["2026-01-03"],
+    }
     ((_, values, event, created),) = rows_of(SHAPE, columns)
     assert values["trips"].int64_val == 5
     assert (event, created) == (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
@@ -72,7 +77,8 @@ def test_a_view_without_entities() -> None:
 def test_a_missing_column(name: str, code: str) -> None:
     found, message = code_of({key: values for key, values in WHOLE.items() if key != name})
     assert found == code
-    assert "'stats'" in message and repr(name) in message
+    assert "'stats'" in message
+    assert repr(name) in message
 
 
 def test_a_missing_timestamp() -> None:
@@ -83,7 +89,8 @@ def test_a_missing_timestamp() -> None:
 def test_nulls_that_belong_nowhere(name: str) -> None:
     code, message = code_of({**WHOLE, name: [WHOLE[name][0], None]})
     assert code == "INVALID_VALUES"
-    assert "row 1" in message and repr(name) in message
+    assert "row 1" in message
+    assert repr(name) in message
 
 
 def test_the_offline_frame_keeps_integers_beside_a_null() -> None:
