@@ -50,9 +50,13 @@ class Cell:
         return None if name in self.wrong or not found else statistics.median(found)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Answers a second, compared; with medians on both sides."""
-        ours, theirs = self.median(name, "rate"), self.median(other, "rate")
-        return ours / theirs if ours is not None and theirs else None
+        """Answers a second, compared: the median of the rounds, in each of which both had their turn one soon after
+        the other."""
+        if name in self.wrong or other in self.wrong:
+            return None
+        pairs = zip(self.rounds.get(name, ()), self.rounds.get(other, ()), strict=False)
+        found = [ours["rate"] / theirs["rate"] for ours, theirs in pairs if theirs["rate"]]
+        return statistics.median(found) if found else None
 
     def answered(self, name: str) -> float | None:
         """The share of all requests of all rounds that was answered with status 200."""
@@ -102,6 +106,8 @@ OF_ROWS = 0.4
 # Entities x features -> seconds of the 99th percentile.
 SMALL, SMALL_P99 = 5_000, 0.004
 LARGEST, LARGEST_P99 = (100, 250), 0.010
+# Seconds of the load's own lateness from which latencies say little about a server.
+BUSY = 0.001
 MEMORY = 250 * MILLION
 # Growth from the first round to the last that still counts as flat.
 GROWTH = 1.05
@@ -145,7 +151,10 @@ def _latency(found: list[tuple[bool, str]], cell: Cell) -> None:
         limit = LARGEST_P99
     late = cell.median("rows", "p99")
     if limit is not None and late is not None:
-        _tell(found, late < limit, f"{size.title}: p99 is {late * 1000:.2f} ms, promised less than {limit * 1000:g} ms")
+        line = f"{size.title}: p99 is {late * 1000:.2f} ms, promised less than {limit * 1000:g} ms"
+        own = cell.median("rows", "late") or 0.0
+        busy = f"; the machine is busy, the load itself comes {own * 1000:.1f} ms late" if own > BUSY else ""
+        _tell(found, late < limit, line + busy)
 
 
 def _all_answered(found: list[tuple[bool, str]], cells: Sequence[Cell]) -> None:
@@ -164,7 +173,7 @@ def _memory(found: list[tuple[bool, str]], cells: Sequence[Cell]) -> None:
             line = f"{_NAMES[name]} takes {max(rounds) / MILLION:.0f} MB in a worker"
             _tell(found, max(rounds) < MEMORY, f"{line}, promised less than {MEMORY / MILLION:.0f} MB")
         growths = [
-            runs[-1]["resident"] / runs[0]["resident"] for cell in cells if len(runs := cell.rounds.get(name, ())) > 1
+            runs[-1]["resident"] / runs[0]["resident"] for cell in cells if len(runs := cell.rounds.get(name, [])) > 1
         ]
         if growths:
             line = f"{_NAMES[name]}: memory grows by {max(growths) - 1:.1%} at most while a size is repeated"

@@ -137,7 +137,10 @@ class Connection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a load: seconds of each answer with status 200, and how often what else happened."""
+    """What came of a load: seconds of each answer with status 200, and how often what else happened.
+
+    late: seconds that this process itself noticed too late that a request was due: it was not given the processor.
+    """
 
     latencies: array[float] = field(default_factory=lambda: array("d"))
     failures: Counter[str] = field(default_factory=Counter)
@@ -169,7 +172,7 @@ def quantile(ordered: list[float], part: float) -> float | None:
 
 
 def closed_loop(load: Load, seconds: float, links: list[Connection], requests: list[bytes]) -> Outcome:
-    """Every connection sends as soon as it has its answer."""
+    """Every connection sends as soon as it has its answer; for longer than ``seconds`` if nobody has one by then."""
     found, clock = Outcome(), time.perf_counter
     count, position = len(requests), 0
     found.started = found.ended = now = clock()
@@ -177,7 +180,7 @@ def closed_loop(load: Load, seconds: float, links: list[Connection], requests: l
     for link in links:
         link.send(requests[position % count], clock())
         position += 1
-    while now < over:
+    while now < over or not (found.latencies or found.failures):
         for link in select.select(links, (), (), LOOK)[0]:
             try:
                 if link.read():
@@ -213,13 +216,13 @@ def open_loop(load: Load, rate: float, links: list[Connection], requests: list[b
         now = clock()
         while sent < total and found.started + sent / rate <= now:
             waiting.append(found.started + sent / rate)
+            found.late.append(now - waiting[-1])
             sent += 1
         while waiting and (free or now - waiting[0] > load.timeout):
             due = waiting.popleft()
             if now - due > load.timeout:
                 found.failures["timeout"] += 1
                 continue
-            found.late.append(now - due)
             link = free.popleft()
             try:
                 link.send(requests[(sent - len(waiting)) % count], due)
@@ -283,7 +286,6 @@ def run(load: Load) -> dict[str, Any]:
     """Figures, how many requests were sent in all, and under ``answers`` what ``last_answers`` says."""
     requests = load.requests()
     links = [Connection(load.port) for _ in range(load.connections)]
-    gc.disable()
     warm = Outcome()
     if load.rate is None:
         if load.warm_up:
@@ -304,6 +306,8 @@ def arguments(load: Load) -> str:
 
 
 def main(text: str) -> None:
+    # No pause of our own may look like one of the server's.
+    gc.disable()
     report(**run(Load(**json.loads(text))))
 
 
