@@ -87,16 +87,20 @@ def views_of_many(
         fields = list(zip(*known, strict=True))
         # Position -1 is the one behind the last.
         pick = None if places is None else itemgetter(*places)
+        all_there = [_PRESENT] * len(known)
+        picked: Sequence[int] = () if pick is None else pick([*all_there, _NOT_FOUND])
         for index, reader in group.views:
             try:
                 found = reader.columns(fields, schemas) if fields else _nothing(reader.width)
             except RowDecodeError as error:
                 raise named(plan.views[index].name, error) from error
-            columns, view_rows = _aged(plan, index, found, now)
+            columns, view_rows = _aged(plan, index, found, now, all_there)
             if pick is not None:
                 columns = [pick([*column, None]) for column in columns]
                 statuses, times = view_rows
-                view_rows = Rows(pick([*statuses, _NOT_FOUND]), pick([*times, 0]))
+                # Nearly every view: written down once.
+                shared = picked if statuses is all_there else pick([*statuses, _NOT_FOUND])
+                view_rows = Rows(shared, pick([*times, 0]))
             by_view[index], rows[1 + index] = columns, view_rows
     return by_view, rows
 
@@ -120,15 +124,17 @@ def _nothing(width: int) -> Found:
     return Found([()] * width, (), None)
 
 
-def _aged(plan: OnlinePlan, index: int, found: Found, now: int) -> tuple[Sequence[Sequence[Any]], Rows]:
-    """One view's columns without what is withheld, and the statuses of its rows."""
+def _aged(
+    plan: OnlinePlan, index: int, found: Found, now: int, all_there: list[int]
+) -> tuple[Sequence[Sequence[Any]], Rows]:
+    """One view's columns without what is withheld, and the statuses of its rows: ``all_there`` itself where that is so."""
     columns, times, there = found
     ttl = plan.views[index].ttl
     oldest = now - ttl if ttl else _FOREVER
     if there is None:
         if not ttl or not times or min(times) >= oldest:
             # Nearly every read: all there, none too old.
-            return columns, Rows([_PRESENT] * len(times), times)
+            return columns, Rows(all_there, times)
         statuses = [_PRESENT if event >= oldest else _TOO_OLD for event in times]
     else:
         statuses = [

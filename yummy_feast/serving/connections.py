@@ -23,6 +23,8 @@ CLOSE: Final = (b"connection", b"close")
 _NO_TIMEOUT: Final = float("inf")
 _OFFER: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _LARGEST_HEAD: Final = 65_536
+# Bytes that are copied more slowly than sent apart from their head.
+_WORTH_A_CALL: Final = 131_072
 
 
 def _whole_answer(status: HTTPStatus, code: str, message: str) -> bytes:
@@ -147,7 +149,11 @@ class WholeAnswers:
     def write(self, data: bytes) -> None:
         """Send ``data``, unless it is a head: that is sent with what comes next."""
         if self._head:
-            data, self._head = self._head + data, b""
+            head, self._head = self._head, b""
+            if len(data) > _WORTH_A_CALL:
+                self._transport.write(head)
+            else:
+                data = head + data
         elif data[-4:] == b"\r\n\r\n" and data[:9] == b"HTTP/1.1 " and data[9:10] != b"1":
             self._head = data
             return

@@ -47,6 +47,7 @@ class Rendering:
         "_echoes",
         "_finishers",
         "_is_float",
+        "_is_whole",
         "_prefix",
         "_prefix_with_versions",
         "_rows_of",
@@ -69,6 +70,7 @@ class Rendering:
         self._finishers: tuple[Finish | None, ...] = tuple(json_finisher(kind) for kind in heading.kinds)
         # Kind 0, a join key of no known type, may hold anything.
         self._is_float = tuple(kind == 0 or is_float(kind) for kind in heading.kinds)
+        self._is_whole = tuple(is_number(kind) and not is_float(kind) for kind in heading.kinds)
         self._echoes, self._runs = _runs(heading, plan, self._finishers) if plan is not None else ((), ())
 
     def render(self, answer: OnlineFeatures, *, versions: bool = False) -> bytes:
@@ -105,7 +107,8 @@ class Rendering:
         return _closed(out)
 
     def _render_columns(self, answer: OnlineFeatures, out: list[bytes]) -> None:
-        rows_of, finishers, is_float, encode = self._rows_of, self._finishers, self._is_float, _encode
+        rows_of, finishers, encode = self._rows_of, self._finishers, _encode
+        is_float, is_whole = self._is_float, self._is_whole
         tails = _tails(answer.rows)
         absent = [rows.statuses.count(_NOT_FOUND) for rows in answer.rows]
         add = out.append
@@ -117,10 +120,13 @@ class Rendering:
                 text = encode(values)
             else:
                 text = encode([None if value is None else finish(value) for value in values])
-            if _NULL in text:
-                nulls = values.count(None)
-                if is_float[at] and text.count(_NULL) != nulls:
-                    text = encode(mend_floats(values))
+            nulls = text.count(_NULL)
+            if nulls:
+                if not is_whole[at]:
+                    # Text may hold the word, and a float that is no JSON number is written so.
+                    written, nulls = nulls, values.count(None)
+                    if is_float[at] and written != nulls:
+                        text = encode(mend_floats(values))
                 # As many as rows that are not there: then no cell has a status of its own.
                 if nulls != absent[rows]:
                     statuses = answer.statuses_of(at)
