@@ -26,15 +26,6 @@ def served(store: FeatureStore, **options: Any) -> Iterator[str]:
 
 
 @contextmanager
-def served_by_feast(store: FeatureStore) -> Iterator[str]:
-    """The same by Feast's own server."""
-    from feast.feature_server import get_app
-
-    with running(get_app(store)) as url:
-        yield url
-
-
-@contextmanager
 def running(app: Any) -> Iterator[str]:
     """The URL of an ASGI application."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
