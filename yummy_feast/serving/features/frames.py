@@ -47,7 +47,7 @@ def columns_of(df: Mapping[str, Any]) -> Columns:
                     f"column {name!r} has other rows than the rest",
                     "send every column as a list",
                 )
-            lists = {name: list(column.values()) for name, column in labelled.items()}
+        lists = {name: list(column.values()) for name, column in labelled.items()}
     lengths = {name: len(column) for name, column in lists.items()}
     if len(set(lengths.values())) > 1:
         (one, rows), (other, others) = _differing(lengths)
