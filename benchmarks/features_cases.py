@@ -164,7 +164,7 @@ def _memory(found: list[tuple[bool, str]], cells: Sequence[Cell]) -> None:
             line = f"{_NAMES[name]} takes {max(rounds) / MILLION:.0f} MB in a worker"
             _tell(found, max(rounds) < MEMORY, f"{line}, promised less than {MEMORY / MILLION:.0f} MB")
         growths = [
-            runs[-1]["resident"] / runs[0]["resident"] for cell in cells if len(runs := cell.rounds.get(name, ())) > 1
+            runs[-1]["resident"] / runs[0]["resident"] for cell in cells if len(runs := cell.rounds.get(name, [])) > 1
         ]
         if growths:
             line = f"{_NAMES[name]}: memory grows by {max(growths) - 1:.1%} at most while a size is repeated"

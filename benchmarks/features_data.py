@@ -46,7 +46,7 @@ class Spread:
         }
 
 
-def draw(ids: int) -> pd.DataFrame:
+def draws(ids: int) -> pd.DataFrame:
     """A row per entity that is online, by entity: the last of its draws, each of which has a second of its own.
 
     ``ids`` draws from as many ids, so that about a third of the ids has no row; all within the last hours.

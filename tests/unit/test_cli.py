@@ -224,6 +224,11 @@ def test_every_help_has_an_example_that_can_be_parsed(
 
 def test_only_what_exists_is_listed() -> None:
     assert [path for path, command in EVERY_COMMAND if not isinstance(command, click.Group)] == [
+        ("bench", "features"),
+        ("bench", "materialize"),
+        ("bench", "models"),
+        ("bench", "offline"),
+        ("bench", "online"),
         ("features", "serve"),
         ("store", "start"),
         ("store", "stop"),
@@ -324,3 +329,22 @@ def test_durations_read_well(seconds: int, text: str) -> None:
 )
 def test_sizes_read_well(count: int, text: str) -> None:
     assert store_commands._size(count) == text
+
+
+def test_bench_runs_a_script_of_the_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from yummy_feast.cli import bench
+
+    (tmp_path / "offline.py").write_text("import sys; sys.exit(len(sys.argv) - 1)")
+    monkeypatch.setattr(bench, "_FOLDER", tmp_path)
+    assert main(["bench", "offline", "--rows", "10", "--json"]) == 3
+    assert main(["bench", "offline", "--", "--help"]) == 1
+
+
+def test_bench_without_the_repository_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from yummy_feast.cli import bench
+
+    monkeypatch.setattr(bench, "_FOLDER", tmp_path)
+    assert main(["bench", "features"]) == 1
+    assert "benchmarks/features.py is not here" in capsys.readouterr().err
