@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -113,8 +113,10 @@ class Runs:
         """Keep ``run`` as it is now."""
         target = self._folder / f"{run.id}{_SUFFIX}"
         temporary = target.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(run))
-        temporary.replace(target)
+        # Where the server has stopped, the folder is gone; a run may outlive it by a moment, and nobody asks for it.
+        with suppress(FileNotFoundError):
+            temporary.write_bytes(msgspec.json.encode(run))
+            temporary.replace(target)
 
     def find(self, run: str) -> Run | None:
         """The run of that id."""
