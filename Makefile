@@ -49,6 +49,7 @@ bench: $(VENV)/.dev ## side by side with Feast's own stores; prints a figure onl
 	@$(BIN)/python benchmarks/materialize.py $(ARGS)
 	@$(BIN)/python benchmarks/online.py $(ARGS)
 	@$(BIN)/python benchmarks/features.py $(ARGS)
+	@$(BIN)/python benchmarks/models.py $(ARGS)
 
 docs: $(VENV)/.dev ## run what README and docs/ claim: commands, code, configurations, links
 	@$(BIN)/python -m pytest -q tests/unit/test_docs.py $(ARGS)

@@ -50,9 +50,13 @@ class Cell:
         return None if name in self.wrong or not found else statistics.median(found)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Answers a second, compared; with medians on both sides."""
-        ours, theirs = self.median(name, "rate"), self.median(other, "rate")
-        return ours / theirs if ours is not None and theirs else None
+        """Answers a second, compared: the median of the rounds, in each of which both had their turn one soon after
+        the other."""
+        if name in self.wrong or other in self.wrong:
+            return None
+        pairs = zip(self.rounds.get(name, ()), self.rounds.get(other, ()), strict=False)
+        found = [ours["rate"] / theirs["rate"] for ours, theirs in pairs if theirs["rate"]]
+        return statistics.median(found) if found else None
 
     def answered(self, name: str) -> float | None:
         """The share of all requests of all rounds that was answered with status 200."""

@@ -51,7 +51,7 @@ class Server:
     """A running server, all its workers included."""
 
     def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.name, self.port = name, port
+        self.name, self.port, self.path = name, port, "/get-online-features"
         self._process, self._log = process, log
         self._root = psutil.Process(process.pid)
 
@@ -73,7 +73,7 @@ class Server:
         """Status and body of one answer."""
         link = http.client.HTTPConnection(HOST, self.port, timeout=30)
         try:
-            link.request("POST", "/get-online-features", body, {"Content-Type": "application/json"})
+            link.request("POST", self.path, body, {"Content-Type": "application/json"})
             answer = link.getresponse()
             return answer.status, answer.read().decode()
         finally:
@@ -170,9 +170,9 @@ class Setting:
     workers: int
     rust: str | None = None
 
-    def repository(self, name: str) -> Path | None:
-        """Ours with layout rows, or Feast's own, which all the others share."""
-        return None if name == "hello" else self.folder / ("rows" if name == "rows" else "feast")
+
+# Who reads which of the two repositories: ours with layout rows, or stock Feast's own.
+REPOSITORIES = {"rows": "rows", "layout-feast": "feast", "feast": "feast", "rust": "feast"}
 
 
 @contextmanager
@@ -181,11 +181,10 @@ def running(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, Server
     file = setting.folder / "rows.parquet"
     setting.frame.to_parquet(file)
     for name, database in (("rows", PACKED_ROWS), ("feast", FEAST_ROWS)):
-        folder = setting.folder / name
-        if any(setting.repository(one) == folder for one in names):
+        if any(REPOSITORIES.get(one) == name for one in names):
             spreads = [f"{spread.features}:{spread.views}" for spread in setting.spreads]
             address = f"{setting.address},db={database}"
-            run_alone("benchmarks.features_data", name, str(folder), address, str(file), *spreads)
+            run_alone("benchmarks.features_data", name, str(setting.folder / name), address, str(file), *spreads)
     if "rust" in names:
         _fill_for_rust(setting)
     with ExitStack() as until:
@@ -205,7 +204,8 @@ def request_body(service: str, entities: list[int]) -> bytes:
 
 def _start_ours(name: str) -> Callable[[Setting, int], Server]:
     def begin(setting: Setting, port: int) -> Server:
-        serve = ["features", "serve", "-f", str(setting.repository(name) / "feature_store.yaml")]
+        config = setting.folder / REPOSITORIES[name] / "feature_store.yaml"
+        serve = ["features", "serve", "-f", str(config)]
         command = [sys.executable, "-c", _YUMMY, *serve, "-h", HOST, "-p", str(port), "--workers", str(setting.workers)]
         return start(name, command, port, setting.folder, {})
 
@@ -220,7 +220,7 @@ def _start_hello(setting: Setting, port: int) -> Server:
 def _start_feast(setting: Setting, port: int) -> Server:
     # Its defaults, but for one in its favour: it would start anew after every 1,000 requests, some seconds each time.
     serve = ["serve", "--host", HOST, "--port", str(port), "--workers", str(setting.workers), "--max-requests", "0"]
-    command = [sys.executable, "-m", "feast.cli.cli", "-c", str(setting.repository("feast")), *serve]
+    command = [sys.executable, "-m", "feast.cli.cli", "-c", str(setting.folder / "feast"), *serve]
     return start("feast", command, port, setting.folder, {})
 
 

@@ -1,7 +1,8 @@
 """`make demo`: from tables in four formats to the chance that the next flights leave late.
 
 Lays the tables out, applies, builds a training set and checks it, trains with and without it, materializes, pushes a
-live observation and reads the online features of the next flights. Every step says what it did, and fails loudly.
+live observation, reads the online features of the next flights, and asks the model about them over HTTP. Every step
+says what it did, and fails loudly.
 """
 
 import argparse
@@ -47,6 +48,10 @@ def run(repo: Path = REPO, days: int | None = None, again: bool = False) -> dict
         from feature_repo_example import board
 
         flights = board.show(store, layout, plain, enriched)
+    with steps.step("The model behind HTTP: asked about flights by their keys, it fetches the features itself"):
+        from feature_repo_example import scoring
+
+        scored = scoring.score(layout, enriched, flights)
     with steps.step("A picture of it"):
         from feature_repo_example import model, picture
 
@@ -54,7 +59,7 @@ def run(repo: Path = REPO, days: int | None = None, again: bool = False) -> dict
         say(os.path.relpath(file))
     _say_next(repo, steps.total())
     aucs = {"auc": enriched.auc, "auc_timetable": plain.auc}
-    return {"training": training, "board": flights, "picture": file, "seconds": steps.total(), **aucs}
+    return {"training": training, "board": flights, "scored": scored, "picture": file, "seconds": steps.total(), **aucs}
 
 
 def _show_layout(layout: Layout) -> None:

@@ -1,11 +1,14 @@
 """Train "leaves more than 15 minutes late" twice, with and without the feature store, and judge both on later weeks."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightgbm
 import numpy as np
 import pandas as pd
+import yaml
 from sklearn.metrics import roc_auc_score
 
 from feature_repo_example.console import progress
@@ -92,3 +95,29 @@ def _inputs(rows: pd.DataFrame, columns: Sequence[str], categories: dict[str, pd
         for name in columns
     }
     return pd.DataFrame(inputs, index=rows.index)
+
+
+def save(model: Model, folder: Path) -> Path:
+    """Write an MLmodel folder, as `mlflow.lightgbm.save_model` would; MLflow itself is not needed.
+
+    In the signature texts are strings and everything else is a double that may be missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = [
+        {"name": name, "type": "string" if name in model.categories else "double", "required": name in TIMETABLE}
+        for name in model.columns
+    ]
+    document = {
+        "flavors": {
+            "lightgbm": {
+                "data": "model.lgb",
+                "lgb_version": lightgbm.__version__,
+                "model_class": "lightgbm.basic.Booster",
+            },
+            "python_function": {"data": "model.lgb", "loader_module": "mlflow.lightgbm"},
+        },
+        "signature": {"inputs": json.dumps(inputs)},
+    }
+    model.booster.save_model(folder / "model.lgb")
+    (folder / "MLmodel").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return folder

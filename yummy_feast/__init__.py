@@ -5,7 +5,7 @@ The public names are imported when they are first asked for, so that `import yum
 - `ParquetSource`, `CsvSource`, `DeltaSource`, `IcebergSource`: data sources for feature views;
 - `YummyProvider`, `YummyOfflineStore`, `YummyOnlineStore` and their configs: named by feature_store.yaml;
 - `SavedDatasetYummyStorage`, `YummyLoggingDestination`: where saved datasets and feature logs go;
-- `feature_serve`: the feature server;
+- `feature_serve`, `model_serve`: the feature server and the model server;
 - `select_all`: entity rows that stand for "every entity as of a time".
 
 A missing name raises AttributeError, as in any module. The spellings of the first yummy (`ParquetDataSource` and its
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from yummy_feast.online.store import YummyOnlineStore, YummyOnlineStoreConfig
     from yummy_feast.provider import YummyProvider
     from yummy_feast.serving.features.serve import feature_serve
+    from yummy_feast.serving.models.serve import model_serve
     from yummy_feast.sources.csv import CsvSource
     from yummy_feast.sources.delta import DeltaSource
     from yummy_feast.sources.iceberg import IcebergSource
@@ -43,6 +44,7 @@ __all__ = [
     "YummyProvider",
     "__version__",
     "feature_serve",
+    "model_serve",
     "select_all",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "YummyOnlineStoreConfig": "yummy_feast.online.store",
     "YummyProvider": "yummy_feast.provider",
     "feature_serve": "yummy_feast.serving.features.serve",
+    "model_serve": "yummy_feast.serving.models.serve",
     "select_all": "yummy_feast.offline.entity_rows",
 }
 

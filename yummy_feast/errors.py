@@ -13,6 +13,12 @@ YummyError                      message + hint (what to do about it)
 │   ├── EntityRowsError         the entity rows lack a column, a type, a time
 │   └── NameCollisionError      two columns of the answer would share a name
 ├── ValueTypeError              a value that its Feast type cannot hold          (TypeError)
+├── ModelError                  something about a model
+│   ├── ModelNotFoundError      no MLmodel folder there, or a file of it missing (FileNotFoundError)
+│   ├── ModelFormatError        damaged, or of a kind that is not served         (ValueError)
+│   ├── UntrustedModelError     loading it would run code that came with it      (PermissionError)
+│   └── ModelInputError         rows that the model cannot score                 (ValueError)
+│       └── SignatureError      they are not what the signature asks for         (LookupError)
 └── OnlineStoreError            something about the rows in Redis
     ├── ServerUnavailableError  no answer, or not the permission to ask          (ConnectionError)
     ├── EmbeddedServerError     the server of this repo cannot start or stop     (RuntimeError)
@@ -105,6 +111,30 @@ class NameCollisionError(RetrievalError):
 
 class ValueTypeError(YummyError, TypeError):
     """A value that its Feast type cannot hold."""
+
+
+class ModelError(YummyError):
+    """Something about a model."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """No MLmodel folder at that place, or a file that it names is not there."""
+
+
+class ModelFormatError(ModelError, ValueError):
+    """A model that is damaged, or of a kind that is not served."""
+
+
+class UntrustedModelError(ModelError, PermissionError):
+    """A model whose loading runs code that came with it."""
+
+
+class ModelInputError(ModelError, ValueError):
+    """Rows that the model cannot score."""
+
+
+class SignatureError(ModelInputError, LookupError):
+    """Inputs or parameters that are not what the model's signature asks for."""
 
 
 class OnlineStoreError(YummyError):

@@ -26,6 +26,27 @@ def served(store: FeatureStore, **options: Any) -> Iterator[str]:
 
 
 @contextmanager
+def served_by_feast(store: FeatureStore) -> Iterator[str]:
+    """The same by Feast's own server."""
+    from feast.feature_server import get_app
+
+    app: Any = get_app(store)
+
+    async def closing(scope: Any, receive: Any, send: Any) -> None:
+        async def send_closed(message: Any) -> None:
+            # Feast's store does not close it, and pytest's error for that lets uvloop close its loop for ever.
+            client = getattr(store._get_provider().online_store, "_client_async", None)
+            if message["type"] == "lifespan.shutdown.complete" and client is not None:
+                await client.aclose()
+            await send(message)
+
+        await app(scope, receive, send_closed if scope["type"] == "lifespan" else send)
+
+    with running(closing) as url:
+        yield url
+
+
+@contextmanager
 def running(app: Any) -> Iterator[str]:
     """The URL of an ASGI application."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

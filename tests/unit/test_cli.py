@@ -230,6 +230,7 @@ def test_only_what_exists_is_listed() -> None:
         ("bench", "offline"),
         ("bench", "online"),
         ("features", "serve"),
+        ("models", "serve"),
         ("store", "start"),
         ("store", "stop"),
         ("store", "status"),

@@ -42,7 +42,7 @@ def test_a_public_class_is_the_one_of_its_module(name: str) -> None:
 
 
 def test_all_names_what_resolves_and_nothing_else() -> None:
-    assert set(yummy_feast.__all__) == {*CLASS_PATHS, "__version__", "feature_serve", "select_all"}
+    assert set(yummy_feast.__all__) == {*CLASS_PATHS, "__version__", "feature_serve", "model_serve", "select_all"}
     assert callable(yummy_feast.select_all)
     assert set(yummy_feast.__all__) <= set(dir(yummy_feast))
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # to this many rows, or bytes where rows are wide.
 _ROWS = 16 * 1024
 _BYTES = 16 * 1024 * 1024
+# The first rows are few, so that the server has work while the next ones, a few times as many, are packed.
+_FIRST_ROWS = 1024
+_GROWTH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,20 @@ class ViewColumns:
                 ) from error
 
 
+def growing(rows: pa.Table) -> Iterator[pa.Table]:
+    """The first rows of a read in parts that grow: few are soon on their way."""
+    start, size = 0, _FIRST_ROWS
+    while start < len(rows):
+        yield rows.slice(start, size)
+        start, size = start + size, size * _GROWTH
+
+
 class Gathering:
-    """Collects the batches of one read until they are worth packing."""
+    """Collects the batches of one read until they are worth packing; the first of them sooner."""
 
     def __init__(self) -> None:
         self._waiting: list[pa.RecordBatch] = []
+        self._enough = _FIRST_ROWS
         self._rows = self._bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> pa.Table | None:
@@ -110,7 +122,7 @@ class Gathering:
         self._waiting.append(batch)
         self._rows += batch.num_rows
         self._bytes += batch.nbytes
-        return self.rest() if self._rows >= _ROWS or self._bytes >= _BYTES else None
+        return self.rest() if self._rows >= self._enough or self._bytes >= _BYTES else None
 
     def rest(self) -> pa.Table | None:
         """What is left, if anything."""
@@ -118,5 +130,6 @@ class Gathering:
             return None
         table = pa.Table.from_batches(self._waiting)
         self._waiting = []
+        self._enough = _ROWS
         self._rows = self._bytes = 0
         return table

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +21,7 @@ import msgspec
 import pyarrow as pa
 
 from yummy_feast.errors import OnlineStoreError, ValueTypeError, YummyError
-from yummy_feast.materialization.columns import Gathering, ViewColumns
+from yummy_feast.materialization.columns import Gathering, ViewColumns, growing
 from yummy_feast.materialization.window import Window, digest, lateness, windows
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.offline.store import micros
@@ -108,22 +109,36 @@ def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], 
     be used, what is left is not tried. What was acknowledged stays, and running again mends the rest.
     """
     outcomes = [Outcome() for _ in tasks]
+    aligned = _aligned(tasks)
+    columns: dict[int, ViewColumns] = {}
     groups: dict[object, list[_Job]] = {}
-    broken: OnlineStoreError | None = None
-    for number, (task, outcome) in enumerate(zip(_aligned(tasks), outcomes, strict=True)):
-        if broken is not None:
-            outcome.error = broken
-            continue
-        try:
-            job = _job(stores, task, outcome, partial(_tell, done, number, task))
-        except YummyError as error:
-            outcome.error = error
-            broken = error if isinstance(error, OnlineStoreError) else None
-        else:
+    for number, task in enumerate(aligned):
+        with _failing(outcomes[number]):
+            columns[number] = ViewColumns.of(task.view)
+    try:
+        noted = _noted(stores, [aligned[number].view for number in columns])
+    except OnlineStoreError as error:
+        for number in columns:
+            outcomes[number].error = error
+        return outcomes
+    for (number, read), known in zip(columns.items(), noted, strict=True):
+        task, outcome = aligned[number], outcomes[number]
+        with _failing(outcome):
+            job = _job(stores, task, read, known, outcome, partial(_tell, done, number, task))
             groups.setdefault(job.together, []).append(job)
+    broken: OnlineStoreError | None = None
     for jobs in groups.values():
         broken = _fail(jobs, broken) if broken else _copy_together(stores, jobs)
     return outcomes
+
+
+@contextmanager
+def _failing(outcome: Outcome) -> Iterator[None]:
+    """What goes wrong with one view stays there."""
+    try:
+        yield
+    except YummyError as error:
+        outcome.error = error
 
 
 def _aligned(tasks: Sequence[Task]) -> list[Task]:
@@ -151,12 +166,26 @@ def _tell(done: Callable[[int, datetime], object], number: int, task: Task, end:
     done(number, task.end if micros(task.end) == end else _EPOCH + timedelta(microseconds=end))
 
 
-def _job(stores: Stores, task: Task, outcome: Outcome, done: Callable[[int], object]) -> _Job:
+def _noted(stores: Stores, views: Sequence[FeatureView]) -> list[tuple[bytes, Copy | None, int]]:
+    """Per view: as what it is stored, its last copy, how many of its rows were acknowledged."""
+    if not views:
+        return []
+    names = [stores.online.stored_as(stores.config, view) for view in views]
+    with translated(stores.online.settings(stores.config)):
+        found = stores.online.progress(stores.config).lasts(names)
+    return [(name, *known) for name, known in zip(names, found, strict=True)]
+
+
+def _job(
+    stores: Stores,
+    task: Task,
+    columns: ViewColumns,
+    known: tuple[bytes, Copy | None, int],
+    outcome: Outcome,
+    done: Callable[[int], object],
+) -> _Job:
     config, view = stores.config, task.view
-    columns = ViewColumns.of(view)
-    stored_as = stores.online.stored_as(config, view)
-    with translated(stores.online.settings(config)):
-        last, rows = stores.online.progress(config).last(stored_as)
+    stored_as, last, rows = known
     fingerprint = digest(columns, config.online_store.layout)
     state = stores.offline.state(config, columns.source) if last is not None and not last.done else ""
     chosen = windows(
@@ -283,10 +312,15 @@ def _batches(
     """(indices of the jobs of one read, the next rows of each under Feast's names: the same rows of the source)."""
     limit = stores.config.materialization_config.online_write_batch_size
     gathered = [Gathering() for _ in members]
+    begun: set[int] = set()
 
     def out(read: int, rows: pa.Table | None) -> Iterator[tuple[Sequence[int], Sequence[pa.RecordBatch]]]:
-        if rows is not None:
-            views = [jobs[index].columns.batches(rows, limit) for index in members[read]]
+        if rows is None:
+            return
+        tables = (rows,) if read in begun else growing(rows)
+        begun.add(read)
+        for table in tables:
+            views = [jobs[index].columns.batches(table, limit) for index in members[read]]
             for parts in zip(*views, strict=True):
                 yield members[read], parts
 
@@ -318,8 +352,8 @@ class _Notes:
 
     def begin(self) -> None:
         with translated(self._settings):
-            for index, (job, made) in enumerate(zip(self._jobs, self._copies, strict=True)):
-                self._book.begin(job.stored_as, made, self._rows[index])
+            pairs = zip(self._jobs, self._copies, strict=True)
+            self._book.begin((job.stored_as, made, self._rows[index]) for index, (job, made) in enumerate(pairs))
 
     def add(self, index: int, rows: int) -> None:
         self._rows[index] += rows
@@ -330,5 +364,5 @@ class _Notes:
 
     def finish(self) -> None:
         with translated(self._settings):
-            for job, made in zip(self._jobs, self._copies, strict=True):
-                self._book.finish(job.stored_as, msgspec.structs.replace(made, done=True))
+            pairs = zip(self._jobs, self._copies, strict=True)
+            self._book.finish((job.stored_as, msgspec.structs.replace(made, done=True)) for job, made in pairs)

@@ -8,7 +8,7 @@ from the count of the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -49,36 +49,46 @@ class ProgressBook:
 
     def last(self, view: bytes) -> tuple[Copy | None, int]:
         """The last copy of ``view`` (as it is stored), and how many of its rows were acknowledged."""
-        found = self._client.hget(self._key, view)
-        if found is None:
-            return None, 0
-        rows = self._client.hget(self._key, _rows_of(view))
-        try:
-            copy = msgspec.json.decode(found, type=Copy)
-        except (msgspec.DecodeError, ValueError):
-            # Of another release, or damaged: then nothing is known, and everything is copied.
-            return None, 0
-        run, _, count = (rows or b"").partition(b" ")
-        return copy, int(count) if run == copy.run.encode() and count.isdigit() else 0
+        return self.lasts([view])[0]
 
-    def begin(self, view: bytes, copy: Copy, rows: int) -> None:
-        """A copy starts, or goes on after ``rows``."""
-        fields = {view: msgspec.json.encode(copy), _rows_of(view): _counted(copy.run, rows)}
+    def lasts(self, views: Sequence[bytes]) -> list[tuple[Copy | None, int]]:
+        """The same for several views, in one question."""
+        fields = [name for view in views for name in (view, _rows_of(view))]
+        found = self._client.hmget(self._key, fields) if fields else []
+        return [_read(copy, rows) for copy, rows in zip(found[::2], found[1::2], strict=True)]
+
+    def begin(self, copies: Iterable[tuple[bytes, Copy, int]]) -> None:
+        """Copies of views start, or go on after so many rows."""
+        fields: dict[bytes, bytes | str] = {}
+        for view, copy, rows in copies:
+            fields |= {view: msgspec.json.encode(copy), _rows_of(view): _counted(copy.run, rows)}
         self._client.hset(self._key, mapping=fields)
 
     def advance(self, run: str, rows: dict[bytes, int]) -> None:
         """Redis has acknowledged so many rows of each view to ``run``."""
         self._client.hset(self._key, mapping={_rows_of(view): _counted(run, count) for view, count in rows.items()})
 
-    def finish(self, view: bytes, copy: Copy) -> None:
-        """All rows of ``copy`` are online."""
-        self._client.hset(self._key, view, msgspec.json.encode(copy))
+    def finish(self, copies: Iterable[tuple[bytes, Copy]]) -> None:
+        """All rows of the views' copies are online."""
+        self._client.hset(self._key, mapping={view: msgspec.json.encode(copy) for view, copy in copies})
 
     def forget(self, views: Iterable[bytes]) -> None:
         """Views that are gone."""
         fields = [name for view in views for name in (view, _rows_of(view))]
         if fields:
             self._client.hdel(self._key, *fields)
+
+
+def _read(found: bytes | None, rows: bytes | None) -> tuple[Copy | None, int]:
+    if found is None:
+        return None, 0
+    try:
+        copy = msgspec.json.decode(found, type=Copy)
+    except (msgspec.DecodeError, ValueError):
+        # Of another release, or damaged: then nothing is known, and everything is copied.
+        return None, 0
+    run, _, count = (rows or b"").partition(b" ")
+    return copy, int(count) if run == copy.run.encode() and count.isdigit() else 0
 
 
 def _counted(run: str, rows: int) -> str:

@@ -94,6 +94,14 @@ class SchemaBook:
         # A copy first: another thread may be adding one.
         return [schema for (name, _), schema in list(self._known.items()) if name == view]
 
+    def meet(self, views: Iterable[bytes]) -> None:
+        """Ask for the schemas of all ``views`` at once, where ``known`` would ask for one view at a time."""
+        new = [view for view in views if not self.is_complete(view)]
+        if len(new) > 1:
+            stored = self._client.hgetall(self.key)
+            for view in new:
+                self.learn(view, stored)
+
     def is_complete(self, view: bytes) -> bool:
         """Whether ``known`` answers without asking Redis."""
         return view in self._complete

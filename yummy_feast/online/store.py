@@ -197,6 +197,8 @@ class YummyOnlineStore(OnlineStore):
                 )
                 for table, timestamp_field, created in tables
             ]
+            if layout_of(config).keeps_schemas:
+                self.schemas(config).meet(stream.target.view for stream in streams)
             results = write_streams(self.client(config), streams, batches, acknowledged)
         for (table, _, _), written in zip(tables, results, strict=True):
             _warn_of_keyless(table, written)

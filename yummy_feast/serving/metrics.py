@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from prometheus_client import Metric
     from prometheus_client.registry import Collector
 
@@ -90,6 +91,23 @@ class Sheet:
         def observe(measured: float) -> None:
             numbers[start + bisect_left(bounds, measured)] += 1
             numbers[total] += measured
+
+        return observe
+
+    def many_observer(self, name: str, value: str = "") -> Callable[[npt.NDArray[Any]], None]:
+        """The function that puts many measurements into histogram ``name`` at once."""
+        import numpy as np
+
+        family, numbers = self._family(name), self.numbers
+        bounds = np.array(family.bounds)
+        start = self._start[name] + family.width * family.values.index(value)
+        total = start + len(bounds) + 1
+
+        def observe(measured: npt.NDArray[Any]) -> None:
+            counts = np.bincount(np.searchsorted(bounds, measured), minlength=len(bounds) + 1)
+            for at in counts.nonzero()[0].tolist():
+                numbers[start + at] += int(counts[at])
+            numbers[total] += float(np.sum(measured))
 
         return observe
 

@@ -100,8 +100,10 @@ class ParquetPiece:
             for group in self.groups:
                 yield _row_count_batch(metadata.row_group(group).num_rows)
             return
-        with opened(self.footer.file, metadata) as reader, readable(self.footer.file.text):
-            rows = _batch_rows(metadata.row_group(self.groups[0]), set(stored))
+        names = set(stored)
+        groups = [metadata.row_group(group) for group in self.groups]
+        with opened(self.footer.file, metadata, _buffer(groups, names)) as reader, readable(self.footer.file.text):
+            rows = _batch_rows(groups[0], names)
             yield from reader.iter_batches(rows, row_groups=list(self.groups), columns=stored, use_threads=False)
 
     def _kept(self) -> npt.NDArray[np.bool_]:
@@ -128,13 +130,23 @@ def _projected(
 
 
 def _batch_rows(group: pq.RowGroupMetaData, stored: set[str]) -> int:
-    sizes = (
-        column.total_uncompressed_size
-        for column in map(group.column, range(group.num_columns))
-        if column.path_in_schema in stored or column.path_in_schema.split(".", 1)[0] in stored
-    )
+    sizes = (column.total_uncompressed_size for column in _chunks(group, stored))
     per_row = sum(sizes) / max(group.num_rows, 1)
     return int(min(BATCH_ROWS, max(1024, BATCH_BYTES // max(per_row, 1))))
+
+
+def _buffer(groups: Sequence[pq.RowGroupMetaData], stored: set[str]) -> int:
+    """Bytes of each column to read at a time; 0: whole chunks, where none is larger than a buffer. A buffer is made as
+    large as it may get, and hundreds of them for small chunks take longer than reading.
+    """
+    largest = max(column.total_compressed_size for group in groups for column in _chunks(group, stored))
+    return _BUFFER if largest > _BUFFER else 0
+
+
+def _chunks(group: pq.RowGroupMetaData, stored: set[str]) -> Iterator[pq.ColumnChunkMetaData]:
+    for column in map(group.column, range(group.num_columns)):
+        if column.path_in_schema in stored or column.path_in_schema.split(".", 1)[0] in stored:
+            yield column
 
 
 def _row_count_batch(rows: int) -> pa.RecordBatch:
@@ -160,19 +172,23 @@ def readable(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(file: StoredFile, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
-    """The file's Parquet reader."""
+def opened(
+    file: StoredFile, metadata: pq.FileMetaData | None = None, buffer: int = _BUFFER
+) -> Iterator[pq.ParquetFile]:
+    """The file's Parquet reader. buffer: bytes of a column that are read at a time where the file is local."""
     with file.open() as handle:
-        yield _reader(file, handle, metadata)
+        yield _reader(file, handle, metadata, buffer)
 
 
-def _reader(file: StoredFile, handle: pa.NativeFile, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+def _reader(
+    file: StoredFile, handle: pa.NativeFile, metadata: pq.FileMetaData | None = None, buffer: int = _BUFFER
+) -> pq.ParquetFile:
     with readable(file.text):
         return pq.ParquetFile(
             handle,
             metadata=metadata,
             pre_buffer=not file.location.is_local,
-            buffer_size=_BUFFER if file.location.is_local else 0,
+            buffer_size=buffer if file.location.is_local else 0,
             # INT96 of old Spark counts nanoseconds from a wide range of days, which do not fit an int64.
             coerce_int96_timestamp_unit="us",
         )

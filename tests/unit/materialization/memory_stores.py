@@ -130,16 +130,20 @@ class Book:
         run, count = self.rows.get(view, ("", 0))
         return copy, count if copy is not None and run == copy.run else 0
 
-    def begin(self, view: bytes, copy: Copy, rows: int) -> None:
-        self.copies[view] = copy
-        self.rows[view] = (copy.run, rows)
+    def lasts(self, views: Sequence[bytes]) -> list[tuple[Copy | None, int]]:
+        return [self.last(view) for view in views]
+
+    def begin(self, copies: Iterable[tuple[bytes, Copy, int]]) -> None:
+        for view, copy, rows in copies:
+            self.copies[view] = copy
+            self.rows[view] = (copy.run, rows)
 
     def advance(self, run: str, rows: Mapping[bytes, int]) -> None:
         if self.keeps():
             self.rows.update({view: (run, count) for view, count in rows.items()})
 
-    def finish(self, view: bytes, copy: Copy) -> None:
-        self.copies[view] = copy
+    def finish(self, copies: Iterable[tuple[bytes, Copy]]) -> None:
+        self.copies.update(copies)
 
 
 class Online:

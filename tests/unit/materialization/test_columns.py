@@ -14,7 +14,7 @@ from feast.types import Array, Float64, Int64, String, UnixTimestamp, ZonedTimes
 from tests.unit.materialization.memory_stores import DRIVER, REGION, view
 from yummy_feast.errors import ColumnTypeError, RetrievalError, ValueTypeError
 from yummy_feast.materialization import columns as module
-from yummy_feast.materialization.columns import Gathering, ViewColumns
+from yummy_feast.materialization.columns import Gathering, ViewColumns, growing
 from yummy_feast.sources.parquet import ParquetSource
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -168,6 +168,7 @@ def test_many_rows_and_wide_rows_are_not(monkeypatch: pytest.MonkeyPatch) -> Non
     four = pa.record_batch({"id": list(range(4))})
     assert module._ROWS == 16 * 1024
     monkeypatch.setattr(module, "_ROWS", 10)
+    monkeypatch.setattr(module, "_FIRST_ROWS", 10)
     assert gathered(*[four] * 7) == [12, 12, 4]
     monkeypatch.setattr(module, "_BYTES", four.nbytes * 2)
     assert gathered(*[four] * 5) == [8, 8, 4]
@@ -182,3 +183,17 @@ def test_rows_are_gathered_in_their_order() -> None:
     table = gathering.rest()
     assert table is not None
     assert table["id"].to_pylist() == [0, 1, 2, 3, 4]
+
+
+def test_the_first_rows_do_not_wait_for_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ROWS", 10)
+    monkeypatch.setattr(module, "_FIRST_ROWS", 3)
+    assert gathered(*[pa.record_batch({"id": [1, 2]})] * 8) == [4, 10, 2]
+
+
+def test_first_rows_go_in_parts_that_grow() -> None:
+    table = pa.table({"id": range(10_000)})
+    parts = list(growing(table))
+    assert [len(part) for part in parts] == [1024, 3072, 5904]
+    assert pa.concat_tables(parts) == table
+    assert list(growing(table.slice(0, 0))) == []

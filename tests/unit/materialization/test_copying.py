@@ -97,6 +97,7 @@ def test_nothing_holds_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab()
     lab.source.add((key, 110) for key in range(9))
     monkeypatch.setattr(columns, "_ROWS", 3)
+    monkeypatch.setattr(columns, "_FIRST_ROWS", 3)
     lab.online.left = 3
     with pytest.raises(StoppedError):
         run(lab, view())

@@ -20,26 +20,26 @@ def book(client: Any) -> ProgressBook:
 
 def test_a_copy_from_its_begin_to_its_end(book: ProgressBook) -> None:
     assert book.last(b"stats") == (None, 0)
-    book.begin(b"stats", MADE, 0)
+    book.begin([(b"stats", MADE, 0)])
     assert book.last(b"stats") == (MADE, 0)
     book.advance("run1", {b"stats": 70, b"other": 5})
     assert book.last(b"stats") == (MADE, 70)
     assert book.last(b"other") == (None, 0)
     end = Copy("digest", None, -(2**62), 3, "seen\n€", "", 1e9, "run1", done=True)
-    book.finish(b"stats", end)
+    book.finish([(b"stats", end)])
     assert book.last(b"stats") == (end, 70)
 
 
 def test_a_copy_goes_on_after_its_rows(book: ProgressBook) -> None:
-    book.begin(b"stats", MADE, 12_345_678_901)
+    book.begin([(b"stats", MADE, 12_345_678_901)])
     assert book.last(b"stats") == (MADE, 12_345_678_901)
 
 
 def test_one_run_does_not_go_on_from_the_count_of_another(book: ProgressBook) -> None:
     """Two at a time, of which the older one counts further: the window of one, the rows of the other."""
     later = Copy("digest", 1, 3, None, "", "", 2.5, "run2")
-    book.begin(b"stats", MADE, 0)
-    book.begin(b"stats", later, 0)
+    book.begin([(b"stats", MADE, 0)])
+    book.begin([(b"stats", later, 0)])
     book.advance("run1", {b"stats": 70})
     assert book.last(b"stats") == (later, 0)
     book.advance("run2", {b"stats": 4})
@@ -47,8 +47,8 @@ def test_one_run_does_not_go_on_from_the_count_of_another(book: ProgressBook) ->
 
 
 def test_projects_and_views_do_not_mix(client: Any, book: ProgressBook) -> None:
-    book.begin(b"stats", MADE, 1)
-    book.begin(b"stats_v2", MADE, 2)
+    book.begin([(b"stats", MADE, 1)])
+    book.begin([(b"stats_v2", MADE, 2)])
     assert ProgressBook(client, "lab2").last(b"stats") == (None, 0)
     assert book.last(b"stats_v2") == (MADE, 2)
     # All there is, in one place.
@@ -58,6 +58,19 @@ def test_projects_and_views_do_not_mix(client: Any, book: ProgressBook) -> None:
     book.forget([])
     book.forget([b"stats_v2"])
     assert client.dbsize() == 0
+
+
+def test_many_views_at_once(client: Any, book: ProgressBook) -> None:
+    other = Copy("other", 5, 6, None, "", "", 2.5, "run1")
+    assert book.lasts([]) == []
+    before = client.info("stats")["total_commands_processed"]
+    book.begin([(b"a", MADE, 1), (b"b", other, 2)])
+    assert book.lasts([b"b", b"c", b"a"]) == [(other, 2), (None, 0), (MADE, 1)]
+    ended = Copy("other", 5, 6, None, "", "", 2.5, "run1", done=True)
+    book.finish([(b"a", MADE), (b"b", ended)])
+    # INFO itself, and one command for each.
+    assert client.info("stats")["total_commands_processed"] - before == 4
+    assert book.lasts([b"a", b"b"]) == [(MADE, 1), (ended, 2)]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +90,7 @@ def test_projects_and_views_do_not_mix(client: Any, book: ProgressBook) -> None:
     ids=["empty", "bytes", "cut", "list", "null", "short", "type", "utf8", "huge", "deep"],
 )
 def test_a_copy_that_cannot_be_read_is_not_known(client: Any, book: ProgressBook, garbage: bytes) -> None:
-    book.begin(b"stats", MADE, 9)
+    book.begin([(b"stats", MADE, 9)])
     client.hset(progress_key("lab"), b"stats", garbage)
     assert book.last(b"stats") == (None, 0)
 
@@ -86,7 +99,7 @@ def test_a_copy_that_cannot_be_read_is_not_known(client: Any, book: ProgressBook
     "garbage", [b"", b"run1", b"run1 ", b"run1 -3", b"run1 1.5", b"9", b"run1 9 9", b"run2 9", b"run1 \xff", None]
 )
 def test_rows_that_cannot_be_read_are_none(client: Any, book: ProgressBook, garbage: bytes | None) -> None:
-    book.begin(b"stats", MADE, 9)
+    book.begin([(b"stats", MADE, 9)])
     if garbage is None:
         client.hdel(progress_key("lab"), b"stats\0rows")
     else:

@@ -54,6 +54,18 @@ def test_known_schemas_of_a_view(client: redis.Redis) -> None:
     assert later in book.known(b"stats")
 
 
+def test_many_views_are_asked_about_at_once(client: redis.Redis) -> None:
+    writer = SchemaBook(client, "lab")
+    register(writer, client, b"stats", FIRST)
+    register(writer, client, b"other", SECOND)
+    book = SchemaBook(client, "lab")
+    client.config_resetstat()
+    book.meet([b"stats", b"other", b"none"])
+    assert (book.known(b"stats"), book.known(b"other"), book.known(b"none")) == ([FIRST], [SECOND], [])
+    book.meet([b"stats", b"none"])
+    assert client.info("commandstats")["cmdstat_hgetall"]["calls"] == 1
+
+
 def test_a_removed_schema_is_written_again_with_the_next_rows(client: redis.Redis) -> None:
     book = SchemaBook(client, "prod")
     register(book, client, b"stats", FIRST)

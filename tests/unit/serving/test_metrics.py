@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from yummy_feast.serving.metrics import Family, Sheet
@@ -94,3 +95,13 @@ def test_gauges_of_several_are_one_as_their_family_says(tmp_path: Path, monkeypa
             sheet.numbers[sheet.place(name)] = number
     found = told(mine)
     assert (found["running"], found["oldest"]) == (7, 5)
+
+
+def test_many_measurements_at_once_are_as_many_single_ones() -> None:
+    one, many = Sheet(FAMILIES), Sheet(FAMILIES)
+    measured = [0.05, 0.1, 0.5, 1.0, 7.0]
+    for each in measured:
+        one.observer("seconds", "b")(each)
+    many.many_observer("seconds", "b")(np.array(measured))
+    many.many_observer("seconds", "b")(np.array([]))
+    assert told(one) == told(many)

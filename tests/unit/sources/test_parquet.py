@@ -278,3 +278,23 @@ def test_query_string_is_duckdbs() -> None:
     assert text == "read_parquet(['it''s/x.parquet'], union_by_name = true)"
     with pytest.raises(duckdb.IOException, match="No files found"):
         duckdb.sql(f"select * from {text}")
+
+
+@pytest.mark.parametrize(("rows", "buffer"), [(1000, 0), (100_000, 256 * 1024)])
+def test_only_large_chunks_are_read_through_buffers(
+    context: SourceContext, monkeypatch: pytest.MonkeyPatch, rows: int, buffer: int
+) -> None:
+    """A buffer per column costs more than reading where chunks are small."""
+    put(context, "d.parquet", {"id": [1] * rows, "n": list(range(rows))}, use_dictionary=["id"])
+    [piece] = scan(context, "d.parquet").pieces(Prune("ts"))
+    used, real = [], pq.ParquetFile
+
+    def spied(*arguments: Any, **options: Any) -> pq.ParquetFile:
+        used.append(options["buffer_size"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", spied)
+    assert sum(batch.num_rows for batch in piece.read(["id", "n"])) == rows
+    assert sum(batch.num_rows for batch in piece.read(["id"])) == rows
+    # The chunk of ``id``, one value, is small in either file.
+    assert used == [buffer, 0]

@@ -1,0 +1,1 @@
+"""The model server: MLflow's REST in front of the models room."""

@@ -1,0 +1,327 @@
+"""Predictions from entity ids: the features come through the feature server's snapshot and retrieval plan.
+
+A request's inputs are, in this order: what it brings in ``overrides``, the features of the service, the join keys and
+the request data among its ``entities``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import msgspec
+from msgspec import UNSET
+
+from yummy_feast.errors import ConfigError, OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError, nearest
+from yummy_feast.models.arrange import Arranger, Order
+from yummy_feast.models.base import Kind
+from yummy_feast.online.answer import Status
+from yummy_feast.online.loops import AnyMux, mux_for
+from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
+from yummy_feast.online.request import to_columns
+from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
+from yummy_feast.online.stock import as_ours
+from yummy_feast.online.store import YummyOnlineStore
+from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
+from yummy_feast.serving.features import refusals as of_feast
+from yummy_feast.serving.features.blocks import refuse_what_is_not_served
+from yummy_feast.serving.features.health import Health
+from yummy_feast.serving.features.request import Selection
+from yummy_feast.serving.features.snapshot import Registries
+from yummy_feast.serving.features.snapshot import Served as ServedPlan
+from yummy_feast.serving.http import RefusedError
+from yummy_feast.serving.models import refusals
+from yummy_feast.serving.models.options import ON_MISSING, ModelOptions
+from yummy_feast.serving.models.request import Body, decode
+from yummy_feast.serving.models.work import Served, scored
+from yummy_feast.values import kind_of
+
+if TYPE_CHECKING:
+    from feast import RepoConfig
+    from feast.infra.registry.base_registry import BaseRegistry
+
+    from yummy_feast.models.loading import Model
+    from yummy_feast.online.answer import OnlineFeatures
+    from yummy_feast.online.plan import Binding
+    from yummy_feast.serving.models.stages import Stages
+
+_NUMBERS: Final = frozenset({"INT32", "INT64", "DOUBLE", "FLOAT", "BOOL"})
+_CATEGORIES: Final = frozenset({"STRING", "INT32", "INT64", "BOOL"})
+_SHOWN: Final = 10
+_MOST_ORDERS: Final = 256
+# So many cells take some ten milliseconds, which other requests need not wait for.
+_INLINE_CELLS: Final = 50_000
+# Seconds between looks at the registry.
+_POLL: Final = 5.0
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class FromEntities:
+    """One feature service, as the source of models' inputs. ConfigError for a service that is not there.
+
+    Args:
+        source: the repository's registry. config: its configuration, with an online store of ours.
+    """
+
+    def __init__(self, source: BaseRegistry, config: RepoConfig, options: ModelOptions) -> None:
+        self._config = config
+        self._service = options.feature_service
+        self._overrides = frozenset(options.overrides)
+        self._on_missing = options.on_missing
+        self._online = YummyOnlineStore()
+        self._settings = self._online.settings(config)
+        self._book = self._online.schemas(config)
+        self._registries = Registries(source, config, _POLL)
+        self._selections = tuple(Selection(self._service, (), full) for full in (False, True))
+        self._health = Health(self._settings)
+        self._mux: AnyMux | None = None
+        self._arrangers: WeakKeyDictionary[Arranger, _Inputs] = WeakKeyDictionary()
+        services = self._registries.current.registry.list_feature_services(config.project, allow_cache=True)
+        names = {each.name for each in services}
+        if self._service not in names:
+            raise ConfigError(
+                f"--feature-service: there is none called {self._service!r}", hint=nearest(self._service, names)
+            )
+
+    @classmethod
+    def open(cls, options: ModelOptions) -> FromEntities:
+        """Of a feature_store.yaml. ConfigError for a repository that cannot be served."""
+        store = open_feature_store(options.filename)
+        refuse_what_is_not_served(store.config)
+        auth = store.config.auth_config
+        if auth is not None and auth.type != "no_auth":
+            raise ConfigError(
+                f"{options.filename}: auth.type is {auth.type!r}: the model server does not check permissions",
+                hint="serve this model without --feature-service; the feature server checks them",
+            )
+        with feast_errors_in_a_line():
+            try:
+                return cls(store.registry, as_ours(store.config), options)
+            except FileNotFoundError as error:
+                raise ConfigError(
+                    f"{options.filename}: no registry: {error}", hint="run `feast apply` first"
+                ) from error
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """What has to run beside the requests, for as long as they are answered."""
+        return [self._registries.keep_current(), self._warm_up()]
+
+    async def close(self) -> None:
+        """End the connections of this loop."""
+        await self._online.close()
+
+    async def check_health(self) -> None:
+        """Return when features would be found. RefusedError (503) that says why not."""
+        await self._health.check()
+
+    def check(self, model: Model) -> None:
+        """Raise ConfigError, which lists them, for inputs of a model that neither the service nor a request brings."""
+        missing, problems, full = self._compare(model)
+        if missing:
+            listed = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if missing[_SHOWN:] else "")
+            served = self._registries.current.compile(self._selections[full])
+            known = [column.name for column in served.plan.columns]
+            hint = nearest(missing[0], known) if len(missing) == 1 else f"the service has {len(known)} features"
+            raise ConfigError(
+                f"{model.place.text}: feature service {self._service!r} lacks the inputs {listed}",
+                hint=f"{hint}; name inputs that requests bring themselves with --override",
+            )
+        if problems:
+            raise ConfigError(f"{model.place.text}: feature service {self._service!r}: {'; '.join(problems)}")
+
+    async def answer(self, served: Served, body: bytes, stages: Stages) -> bytes | None:
+        """The answer to a body that names entities; None for one that does not after all. RefusedError."""
+        request = decode(body)
+        if request.entities is UNSET:
+            return None
+        if request.forms or request.data is not UNSET:
+            raise refusals.bad_request("entities and rows in one request", "send one of the two")
+        on_missing = request.on_missing or self._on_missing
+        if on_missing not in ON_MISSING:
+            raise refusals.bad_request(f"on_missing is {on_missing!r}", nearest(on_missing, ON_MISSING))
+        inputs = self._inputs_of(served)
+        plan = await self._plan(inputs.full)
+        try:
+            question = ask(plan.plan, *to_columns(request.entities), strict=True)
+        except OnlineRequestError as error:
+            raise refusals.of_features(of_feast.of_entities(error)) from None
+        stages.decoded = perf_counter()
+        features = await self._fetch(plan, question)
+        stages.fetched = perf_counter()
+        if on_missing == "error":
+            _refuse_missing(features, inputs.names)
+        try:
+            if served.is_long(features.length):
+                predictions = await asyncio.to_thread(_predict, served, inputs, features, request, question, stages)
+            else:
+                predictions = _predict(served, inputs, features, request, question, stages)
+        except YummyError as error:
+            raise refusals.of_input(error) from None
+        if not request.return_features:
+            return b'{"predictions":%b}' % _encode(predictions)
+        try:
+            rendering = plan.rendering(question.binding)
+            many = question.length * plan.width > _INLINE_CELLS
+            shown = await asyncio.to_thread(rendering.render, features) if many else rendering.render(features)
+        except YummyError as error:
+            raise refusals.of_features(of_feast.of_damage(error)) from None
+        return b'{"predictions":%b,"features":%b}' % (_encode(predictions), shown)
+
+    def _inputs_of(self, served: Served) -> _Inputs:
+        arranger = served.arranger
+        found = self._arrangers.get(arranger)
+        if found is None:
+            found = self._arrangers[arranger] = _Inputs(served.model, self._compare(served.model)[2])
+        return found
+
+    def _compare(self, model: Model) -> tuple[list[str], list[str], bool]:
+        """Inputs that nobody brings, types that do not fit, and whether features go by their full names."""
+        best: tuple[list[str], list[str], bool] | None = None
+        for full in (False, True):
+            with feast_errors_in_a_line():
+                plan = self._registries.current.compile(self._selections[full]).plan
+            kinds = {column.name: column.kind for column in plan.columns}
+            kinds |= {name: plan.join_keys.get(name, 0) for name in plan.needed_columns()}
+            given = kinds.keys() | plan.request_data | self._overrides
+            missing, problems = [], []
+            for column, feature in zip(model.arranger.inputs, model.scorer.features, strict=True):
+                if column.name not in given:
+                    if column.required:
+                        missing.append(column.name)
+                elif kinds.get(column.name) and column.name not in self._overrides:
+                    name = kind_of(kinds[column.name]).name
+                    if name not in (_NUMBERS if feature.kind is Kind.NUMBER else _CATEGORIES):
+                        problems.append(f"{column.name} is {name}, and the model takes a {feature.kind.value}")
+            if best is None or len(missing) < len(best[0]):
+                best = (missing, problems, full)
+        assert best is not None  # noqa: S101 - there were two
+        return best
+
+    async def _plan(self, full: bool) -> ServedPlan:
+        snapshot, selection = self._registries.current, self._selections[full]
+        known = snapshot.known(selection)
+        if known is not None:
+            return known
+        try:
+            return await asyncio.to_thread(snapshot.compile, selection)
+        # What is compiled holds the code of users, which raises what it likes when it is loaded.
+        except Exception as error:
+            refused = of_feast.of_features(error)
+            raise RefusedError(503, "FEATURES_UNAVAILABLE", refused.message, refused.hint) from error
+
+    async def _fetch(self, plan: ServedPlan, question: Question) -> OnlineFeatures:
+        mux = self._mux
+        if mux is None or mux.is_closed:
+            mux = self._mux = mux_for(self._settings)
+        try:
+            replies = await fetch_async(question, mux)
+            in_thread = plan.is_slow or question.length * plan.width > _INLINE_CELLS
+            reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
+            if not plan.on_demand:
+                return await reading
+        except REDIS_ERRORS as error:
+            raise refusals.of_features(of_feast.of_store(translate(error, self._settings))) from error
+        except OnlineStoreError as error:
+            raise refusals.of_features(of_feast.of_store(error)) from error
+        try:
+            return await reading
+        except REDIS_ERRORS as error:
+            raise refusals.of_features(of_feast.of_store(translate(error, self._settings))) from error
+        except RowDecodeError as error:
+            raise refusals.of_features(of_feast.of_store(error)) from error
+        # The code of users.
+        except Exception as error:
+            raise refusals.of_features(of_feast.of_transformation(error, plan.on_demand)) from error
+
+    async def _warm_up(self) -> None:
+        # It may be mended while we run: the health says so until then.
+        with suppress(OnlineStoreError):
+            await self._online.initialize(self._config)
+        self._health.is_warm = True
+
+
+class _Inputs:
+    """How one model's rows are made of features: as its signature wants, except that everything may be missing.
+
+    full: whether features go by their full names.
+    """
+
+    def __init__(self, model: Model, full: bool) -> None:
+        own = model.arranger.signature
+        relaxed = own
+        if own is not None:
+            relaxed = replace(own, columns=tuple(replace(column, required=False) for column in own.columns))
+        self.arranger = Arranger(relaxed, model.scorer.features, checks_names=model.scorer.checks_names)
+        self.names = frozenset(self.arranger.names)
+        self.full = full
+        self._required = [column.name for column in model.arranger.inputs if column.required]
+        self._orders: dict[tuple[Binding, tuple[str, ...]], Order] = {}
+
+    def order(self, binding: Binding, overrides: tuple[str, ...]) -> Order:
+        """Where the inputs stand in rows of request data, join keys, features and overrides: the last of a name counts.
+
+        RefusedError (400) for required inputs that are nowhere among them.
+        """
+        found = self._orders.get((binding, overrides))
+        if found is None:
+            names = (*binding.request_data, *binding.heading.names, *overrides)
+            last = {name: at for at, name in enumerate(names)}
+            absent = [name for name in self._required if name not in last]
+            if absent:
+                raise RefusedError(400, refusals.INVALID, f"Model is missing inputs {absent}", "send them in overrides")
+            found = Order.of([last.get(name, -1) for name in self.arranger.names], len(names))
+            # Callers may invent overrides without end.
+            if len(self._orders) < _MOST_ORDERS:
+                self._orders[binding, overrides] = found
+        return found
+
+
+def _predict(
+    served: Served, inputs: _Inputs, features: OnlineFeatures, request: Body, question: Question, stages: Stages
+) -> list[Any]:
+    overrides, binding = request.overrides, question.binding
+    order = inputs.order(binding, tuple(overrides))
+    columns: list[Sequence[Any]] = list(features.values)
+    if binding.request_data:
+        columns[:0] = [question.columns[name] for name in binding.request_data]
+    if overrides:
+        columns += [_column(name, values, features.length) for name, values in overrides.items()]
+    if features.length == 1:
+        values = inputs.arranger.one(order, [column[0] for column in columns])
+        if values is not None:
+            began = perf_counter()
+            prediction = served.score_one(values)
+            stages.score(perf_counter() - began, 1)
+            served.observe((prediction,))
+            return [prediction]
+    rows = list(zip(*columns, strict=True))
+    return scored(served, iter([inputs.arranger.rows(order, rows)]), stages)
+
+
+def _column(name: str, values: Any, length: int) -> Sequence[Any]:
+    if not isinstance(values, list):
+        return [values] * length
+    if len(values) != length:
+        raise refusals.bad_request(
+            f"overrides.{name} has {len(values)} values for {length} entities", "one a row, or a single one"
+        )
+    return values
+
+
+def _refuse_missing(features: OnlineFeatures, inputs: frozenset[str]) -> None:
+    """Raise RefusedError (422) for a feature that the model wants and the store has not."""
+    for at, name in enumerate(features.heading.names):
+        if name in inputs and None in features.values[at]:
+            row = list(features.values[at]).index(None)
+            status = Status(features.statuses_of(at)[row]).name
+            raise RefusedError(
+                422,
+                "MISSING_FEATURES",
+                f"feature {name!r} of row {row} is missing: {status}",
+                "materialize it, bring it in overrides, or let on_missing be impute_null",
+            )
