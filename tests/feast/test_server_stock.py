@@ -69,6 +69,6 @@ def test_feast_s_client_materializes_through_the_server(tmp_path: Path, run_asyn
             client.materialize(NOW - HOUR, NOW + HOUR, ["filed"])
             found = client.get_online_features(["filed:trips"], [{"driver_id": 2}]).to_dict()
             assert found == {"driver_id": [2], "trips": [20]}
-            client.materialize_incremental(NOW + 2 * HOUR, ["filed"], run_async=run_async)
             with pytest.raises(RuntimeError, match=r"404.*FEATURE_VIEW_NOT_FOUND.*did you mean 'filed'"):
                 client.materialize_incremental(NOW, ["file"])
+            client.materialize_incremental(NOW + 2 * HOUR, ["filed"], run_async=run_async)

@@ -173,13 +173,15 @@ class Runs:
 class Progress:
     """Keeps the record of one run while it goes on. Safe in threads."""
 
-    def __init__(self, runs: Runs, kind: Any, views: list[str], start: datetime | None, end: datetime) -> None:
+    def __init__(
+        self, runs: Runs, kind: Any, views: list[str], start: datetime | None, end: datetime, run: str = ""
+    ) -> None:
         self._runs = runs
         self._began = time.monotonic()
         self._noted = 0.0
         self._lock = threading.Lock()
         self.run = Run(
-            id=token_hex(8),
+            id=run or new_id(),
             kind=kind,
             views={name: ViewRun() for name in views},
             start_ts=None if start is None else start.isoformat(),
@@ -231,6 +233,11 @@ class Progress:
             if self.run.rows is not None:
                 self.run.rows_per_second = round(self.run.rows / max(self.run.seconds, 0.001), 1)
             self._runs.note(self.run)
+
+
+def new_id() -> str:
+    """An id that no other run has."""
+    return token_hex(8)
 
 
 def _now() -> str:
