@@ -137,7 +137,10 @@ class Connection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a load: seconds of each answer with status 200, and how often what else happened."""
+    """What came of a load: seconds of each answer with status 200, and how often what else happened.
+
+    late: seconds that this process itself noticed too late that a request was due: it was not given the processor.
+    """
 
     latencies: array[float] = field(default_factory=lambda: array("d"))
     failures: Counter[str] = field(default_factory=Counter)
@@ -213,13 +216,13 @@ def open_loop(load: Load, rate: float, links: list[Connection], requests: list[b
         now = clock()
         while sent < total and found.started + sent / rate <= now:
             waiting.append(found.started + sent / rate)
+            found.late.append(now - waiting[-1])
             sent += 1
         while waiting and (free or now - waiting[0] > load.timeout):
             due = waiting.popleft()
             if now - due > load.timeout:
                 found.failures["timeout"] += 1
                 continue
-            found.late.append(now - due)
             link = free.popleft()
             try:
                 link.send(requests[(sent - len(waiting)) % count], due)

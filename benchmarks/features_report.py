@@ -45,7 +45,7 @@ def _line(cell: Cell, name: str) -> list[str]:
 
 
 def as_json(cells: Sequence[Cell], kept: Sequence[tuple[bool, str]]) -> dict[str, Any]:
-    """Seconds and bytes; processor: seconds for 1,000 requests; late: how late a request was sent, 99th percentile."""
+    """Seconds and bytes; processor: seconds for 1,000 requests; late: of the load itself, 99th percentile."""
     found = [
         {
             "case": cell.case,

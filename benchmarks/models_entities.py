@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.features_data import FEATURES, Spread, draw
+from benchmarks.features_data import FEATURES, Spread, draws
 from benchmarks.features_servers import Server, Setting, free_port, running, start
 from benchmarks.measure import ROOT, run_alone
 from benchmarks.models_data import KINDS
@@ -28,7 +28,7 @@ def measure(rounds: int, seconds: float) -> Iterator[tuple[str, str, tuple[int, 
 
     with ValkeyServer() as store, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        frame = draw(10_000)
+        frame = draws(10_000)
         run_alone("benchmarks.models_data", str(folder / "models"), *FEATURES[: SPREAD.features], timeout=600)
         ids = [int(entity) for entity in frame["entity"].sample(500, random_state=1)]
         asked = {"features": {"feature_service": SPREAD.service}, "models": {}}

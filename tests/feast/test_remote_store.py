@@ -94,7 +94,7 @@ def test_services_and_on_demand_views(clients: tuple[FeatureStore, FeatureStore]
 def test_true_statuses_arrive(clients: tuple[FeatureStore, FeatureStore]) -> None:
     answer = clients[0].get_online_features(["stats:conv"], [{"driver_id": number} for number in (0, 2, 77)])
     column = list(answer.proto.results)[1]
-    assert [status for status in column.statuses] == [1, 2, 3]
+    assert list(column.statuses) == [1, 2, 3]
     assert answer.to_dict() == {"driver_id": [0, 2, 77], "conv": [0.5, None, None]}
 
 

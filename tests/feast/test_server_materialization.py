@@ -107,7 +107,12 @@ def test_everything_and_what_is_new(client: Client) -> None:
         ("/materialize", b"{", 422, "MALFORMED_JSON"),
         ("/materialize-incremental", {}, 422, "INVALID_BODY"),
         ("/materialize-incremental", {"end_ts": "soon"}, 422, "INVALID_RANGE"),
-        ("/materialize-incremental", {"end_ts": RANGE["end_ts"], "feature_views": ["x"]}, 404, "FEATURE_VIEW_NOT_FOUND"),
+        (
+            "/materialize-incremental",
+            {"end_ts": RANGE["end_ts"], "feature_views": ["x"]},
+            404,
+            "FEATURE_VIEW_NOT_FOUND",
+        ),
     ],
 )
 def test_what_is_refused(client: Client, path: str, body: Any, status: int, code: str) -> None:

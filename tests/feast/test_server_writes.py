@@ -108,6 +108,13 @@ def test_rows_of_one_view(client: Client) -> None:
     assert statuses(client, "daily", [7]) == ["NOT_FOUND"]
 
 
+def test_rows_as_pandas_writes_them(client: Client) -> None:
+    """``DataFrame.to_dict()``, of which Feast's server makes a frame, too."""
+    labelled = {name: {str(row): value for row, value in enumerate(values)} for name, values in df().items()}
+    assert push(client, labelled).status == 200
+    assert read(client, "hourly", [7, 8]) == WRITTEN
+
+
 def test_the_newest_row_stays(client: Client) -> None:
     assert push(client, df()).status == 200
     old = df(event_timestamp=["2020-01-01T00:00:00Z"] * 2, trips=[1, 2])

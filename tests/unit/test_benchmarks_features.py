@@ -110,7 +110,8 @@ def test_an_open_loop_counts_from_the_time_that_was_meant() -> None:
     assert found["answered"] == found["requests"] == 20
     # One connection answers 33 a second at most: the last of 20 waits for all those before it.
     assert found["p99"] > 0.3
-    assert found["late"] > 0.2
+    # That is the server's doing: the load itself was there in time.
+    assert found["late"] < 0.1
 
 
 def test_an_open_loop_sends_at_its_rate() -> None:
@@ -307,10 +308,12 @@ def test_promises_are_judged_by_the_median_of_the_rounds() -> None:
 
 def test_promises_of_the_sweep() -> None:
     small = cell("sweep", Size(100, 50, 5, 100.0), rows=rounds(100, p99=0.0041))
-    large = cell("sweep", Size(100, 250, 5, 100.0), rows=rounds(100, p99=0.0099, answered=9))
+    large = cell("sweep", Size(100, 250, 5, 100.0), rows=rounds(100, p99=0.0099, answered=9, late=0.0021))
     lines = [line for _, line in verdicts([small, large])]
     assert lines[0] == "MISSED: 100 x 50, 100 rps: p99 is 4.10 ms, promised less than 4 ms"
-    assert lines[1].startswith("kept: 100 x 250, 100 rps: p99 is 9.90 ms, promised less than 10")
+    assert lines[1].startswith(
+        "kept: 100 x 250, 100 rps: p99 is 9.90 ms, promised less than 10 ms; the machine is busy"
+    )
     assert lines[2].startswith("MISSED: 1 of 2 sizes")
     assert lines[2].endswith("not 100 x 250, 100 rps (90.00%)")
 

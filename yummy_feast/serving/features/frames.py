@@ -39,14 +39,11 @@ def columns_of(df: Mapping[str, Any]) -> Columns:
     labelled = {name: column for name, column in df.items() if isinstance(column, dict)}
     if labelled:
         labels = list(next(iter(labelled.values())))
-        for name, column in labelled.items():
-            if lists or list(column) != labels:
-                raise RefusedError(
-                    422,
-                    "RAGGED_COLUMNS",
-                    f"column {name!r} has other rows than the rest",
-                    "send every column as a list",
-                )
+        odd = next((name for name, column in labelled.items() if lists or list(column) != labels), None)
+        if odd is not None:
+            raise RefusedError(
+                422, "RAGGED_COLUMNS", f"column {odd!r} has other rows than the rest", "send every column as a list"
+            )
         lists = {name: list(column.values()) for name, column in labelled.items()}
     lengths = {name: len(column) for name, column in lists.items()}
     if len(set(lengths.values())) > 1:

@@ -118,18 +118,23 @@ class Materialization:
 
     def _carry_out(self, work: _Work, progress: Progress, lock: ExitStack, ended: Future[RefusedError | None]) -> None:
         refusal: RefusedError | None = None
-        with lock:
-            try:
-                work.do(progress)
-            # Stores of others, registries and the code of users raise what they like.
-            except BaseException as error:
-                logger.exception("materialization %s failed", progress.run.id)
-                refusal = self._refusal(error)
-            self._look_again()
-            progress.end(
-                None if refusal is None else {"error": refusal.code, "message": refusal.message, "hint": refusal.hint}
-            )
-        ended.set_result(refusal)
+        try:
+            with lock:
+                try:
+                    work.do(progress)
+                # Stores of others, registries and the code of users raise what they like.
+                except BaseException as error:
+                    logger.exception("materialization %s failed", progress.run.id)
+                    refusal = self._refusal(error)
+                self._look_again()
+                progress.end(
+                    None
+                    if refusal is None
+                    else {"error": refusal.code, "message": refusal.message, "hint": refusal.hint}
+                )
+        finally:
+            # Whoever waits hears of it, also when its record cannot be kept.
+            ended.set_result(refusal)
 
     def _look_again(self) -> None:
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from yummy_feast.serving.features.offline_batches import OfflineBatches
     from yummy_feast.serving.features.writing import Writing
 
+_T = TypeVar("_T", PushRequest, WriteRequest)
+
 # Bodies of writes may be large, and all of them are in memory at once.
 _MOST_AT_ONCE: Final = 64
+_SMALL: Final = 64 * 1024
 _STATUSES: Final = (401, 403, 404, 413, 422, 503)
 
 
@@ -67,7 +71,7 @@ class Writes:
         """One push."""
         with self._admitted():
             await self._guard.identify(request.scope)
-            body = decode(await self._body(request), PushRequest)
+            body = await self._body(request, PushRequest)
             defer = None if self._batches is None else self._batches.add
             await self._writing.push(body, self._guard.permit_writes, defer)
             is_deferred = defer is not None and body.to != "online"
@@ -77,16 +81,18 @@ class Writes:
         """One write."""
         with self._admitted():
             await self._guard.identify(request.scope)
-            body = decode(await self._body(request), WriteRequest)
+            body = await self._body(request, WriteRequest)
             await self._writing.write(body, self._guard.permit_writes)
             # What FastAPI makes of Feast's function, which returns nothing.
             return Response(b"null", media_type="application/json")
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request, kind: type[_T]) -> _T:
         try:
-            return await read_body(request.receive, self._max_body)
+            body = await read_body(request.receive, self._max_body)
         except ClientGoneError:
             raise RefusedError(400, "CLIENT_GONE", "the client hung up before its body was whole") from None
+        # Others wait no longer than for a small body.
+        return decode(body, kind) if len(body) <= _SMALL else await asyncio.to_thread(decode, body, kind)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:

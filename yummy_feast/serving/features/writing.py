@@ -77,9 +77,9 @@ class Writing:
             lambda: self._views_of(request.push_source_name, self._registry(request.allow_registry_cache))
         )
         permit(views, is_online, is_offline)
-        columns = columns_of(request.df)
 
         def prepare() -> tuple[list[Prepared], list[PreparedOffline]]:
+            columns = columns_of(request.df)
             online = [self._online(view, columns, request.transform_on_write) for view in views if is_online]
             # One source, however many views: their rows are the same rows.
             by_source = {view.batch_source.name: view for view in views if view.batch_source} if is_offline else {}
@@ -98,8 +98,7 @@ class Writing:
             lambda: self._view(request.feature_view_name, self._registry(request.allow_registry_cache))
         )
         permit([view], True, False)
-        columns = columns_of(request.df)
-        prepared = await self._in_thread(lambda: self._online(view, columns, request.transform_on_write))
+        prepared = await self._in_thread(lambda: self._online(view, columns_of(request.df), request.transform_on_write))
         await self._write_online([prepared], [])
 
     def append(self, prepared: PreparedOffline) -> None:

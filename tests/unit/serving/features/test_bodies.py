@@ -1,54 +1,48 @@
-"""Bodies of what is written and materialized: as Feast's server takes them, and nothing that is misspelt."""
+"""Bodies of writes and materializations: what is taken, and what a refusal says."""
 
 from __future__ import annotations
 
-import msgspec
-import pytest
-from feast import feature_server
+from typing import Any
 
-from yummy_feast.serving.features import bodies
+import pytest
+
+from yummy_feast.serving.features.bodies import MaterializeRequest, PushRequest, WriteRequest, decode
 from yummy_feast.serving.http import RefusedError
 
-PAIRS = [
-    (bodies.PushRequest, feature_server.PushFeaturesRequest),
-    (bodies.WriteRequest, feature_server.WriteToFeatureStoreRequest),
-    (bodies.MaterializeRequest, feature_server.MaterializeRequest),
-    (bodies.MaterializeIncrementalRequest, feature_server.MaterializeIncrementalRequest),
-]
+
+def test_defaults_are_feast_s() -> None:
+    found = decode(b'{"push_source_name": "s", "df": {"a": [1]}}', PushRequest)
+    assert (found.to, found.allow_registry_cache, found.transform_on_write) == ("online", True, True)
+    assert decode(b"{}", MaterializeRequest) == MaterializeRequest()
 
 
-@pytest.mark.parametrize(("ours", "feast"), PAIRS)
-def test_the_fields_and_their_defaults_are_feast_s(ours: type[msgspec.Struct], feast: type) -> None:
-    fields = {
-        field.name: None if field.default is msgspec.NODEFAULT else field.default
-        for field in msgspec.structs.fields(ours)
-    }
-    theirs = {
-        name: None if field.is_required() else field.default
-        for name, field in feast.model_fields.items()  # type: ignore[attr-defined]
-    }
-    assert fields == theirs
+def test_nan_of_python_s_encoder_is_null() -> None:
+    body = b'{"feature_view_name": "v", "df": {"a": [NaN, 1.5], "m": [{"x": [NaN]}]}}'
+    assert decode(body, WriteRequest).df == {"a": [None, 1.5], "m": [{"x": [None]}]}
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "hint"),
+    ("body", "code", "told"),
     [
-        (b"", "MALFORMED_JSON", "send a JSON object"),
-        (b"\xff", "MALFORMED_JSON", "send a JSON object"),
-        (b'{"push_source_name": "a", "df": {"x": ' + b"[" * 100_000, "MALFORMED_JSON", "send a JSON object"),
-        (b"[]", "INVALID_BODY", "the fields are push_source_name, df"),
-        (b'{"push_source_name": "a"}', "INVALID_BODY", "the fields are"),
-        (b'{"push_source_name": "a", "df": {}, "two": "online"}', "INVALID_BODY", "known: allow_registry_cache"),
-        (b'{"push_source_name": "a", "df": {"x": [NaN]}, "to": 5}', "INVALID_BODY", "the fields are"),
+        (b"", "MALFORMED_JSON", "not JSON"),
+        (b"\xff{", "MALFORMED_JSON", "not JSON"),
+        (b'{"df": {"a": ' + b"[" * 100_000, "MALFORMED_JSON", "not JSON"),
+        (b"[1]", "INVALID_BODY", "object"),
+        (b'{"df": {}}', "INVALID_BODY", "push_source_name"),
+        (b'{"push_source_name": 1, "df": {}}', "INVALID_BODY", "push_source_name"),
+        (b'{"push_source_name": "s", "df": {}, "to": "nowhere"}', "INVALID_BODY", "nowhere"),
+        (b'{"push_source_name": "s", "df": {"a": [NaN]}, "to": 1}', "INVALID_BODY", "to"),
     ],
 )
-def test_what_is_refused(body: bytes, code: str, hint: str) -> None:
-    with pytest.raises(RefusedError) as caught:
-        bodies.decode(body, bodies.PushRequest)
-    assert (caught.value.status, caught.value.code) == (422, code)
-    assert hint in caught.value.hint
+def test_refusals(body: bytes, code: str, told: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        decode(body, PushRequest)
+    assert (refused.value.status, refused.value.code) == (422, code)
+    assert told in refused.value.message
 
 
-def test_python_s_nan_is_null() -> None:
-    body = b'{"push_source_name": "a", "df": {"x": [NaN, 1.5, {"y": NaN}], "z": [Infinity]}}'
-    assert bodies.decode(body, bodies.PushRequest).df == {"x": [None, 1.5, {"y": None}], "z": [float("inf")]}
+def test_a_misspelt_field_is_told_the_nearest() -> None:
+    with pytest.raises(RefusedError) as refused:
+        decode(b'{"push_source_nam": "s", "df": {}}', PushRequest)
+    hint: Any = refused.value.hint
+    assert "'push_source_name'" in hint
