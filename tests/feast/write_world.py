@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, RequestSource
 from feast.data_source import PushSource
 from feast.on_demand_feature_view import on_demand_feature_view
@@ -103,6 +105,14 @@ def repository(folder: Path, online: dict[str, Any], **options: Any) -> FeatureS
 
 def at_address(folder: Path, address: str, **options: Any) -> FeatureStore:
     return repository(folder, at(address, connect_timeout="500ms", read_timeout="500ms"), **options)
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port where nobody answers, and nobody else will: it is taken, and not listened at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 Ask = Callable[..., Awaitable[Answered]]
