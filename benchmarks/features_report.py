@@ -80,10 +80,13 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
     from matplotlib import pyplot
 
     panels = {title: chosen for title, chosen in _panels(cells).items() if len(chosen) > 1}
-    figure, every = pyplot.subplots(
-        1, max(1, len(panels)), figsize=(3.4 * max(1, len(panels)), 3.6), sharey=True, squeeze=False
-    )
-    for axes, (title, chosen) in zip(every[0], panels.items(), strict=False):
+    width = max(1, min(3, len(panels)))
+    height = max(1, -(-len(panels) // width))
+    figure, grid = pyplot.subplots(height, width, figsize=(3.4 * width, 3 * height + 0.5), sharey=True, squeeze=False)
+    every = list(grid.flat)
+    for axes in every[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, chosen) in zip(every, panels.items(), strict=False):
         for number, (name, contender) in enumerate(CONTENDERS.items()):
             points = [(place, late * 1000) for place, cell in chosen if (late := cell.median(name, "p99")) is not None]
             if points:
@@ -91,12 +94,13 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
         axes.set_yscale("log")
         axes.set_title(title, fontsize=9)
         axes.grid(visible=True, which="major", alpha=0.3)
-    every[0][0].set_ylabel("99th percentile, ms")
+    for line in grid:
+        line[0].set_ylabel("99th percentile, ms")
     handles: dict[str, Any] = {}
-    for axes in every[0]:
+    for axes in every:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=max(1, len(handles)), frameon=False)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.tight_layout(rect=(0, 0.4 / (3 * height + 0.5), 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
