@@ -66,7 +66,7 @@ class FeatureApp:
         endpoint: App
         if settings is None:
             logger.warning(
-                "online_store.type is %s: rows are read by Feast's SDK, slowly; see docs/features.md",
+                "online_store.type is %s: rows are read by Feast's SDK, slowly; see docs/feature-server-writes.md",
                 store.config.online_store.type,
             )
             self._health, sink = SdkHealth(), SdkSink(self._own, store.config)

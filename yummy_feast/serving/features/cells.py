@@ -56,8 +56,15 @@ def messages(what: str, value_type: ValueType, values: Sequence[Any]) -> list[Va
 
     Raises ValueTypeError that names ``what``, the row and the value, for one that the type cannot hold.
     """
+    from feast.protos.feast.types.Value_pb2 import Value
     from feast.type_map import python_values_to_proto_values
 
+    if value_type.name == "NULL":
+        # Feast has no way to make one, and only null is one.
+        for row, value in enumerate(values):
+            if value is not None:
+                raise _misfit(what, row, value, value_type)
+        return [Value() for _ in values]
     cast = _cast_of(kind_of(value_type).name)
     try:
         plain = [None if value is None else cast(value) for value in values]
@@ -249,10 +256,6 @@ def _zoned(value: Any) -> datetime:
     return found.replace(tzinfo=UTC) if found.utcoffset() is None else found
 
 
-def _nothing(_: Any) -> None:
-    raise TypeError
-
-
 _SCALARS: Final[dict[str, Cast]] = {
     "INT32": _whole(32),
     "INT64": _whole(64),
@@ -268,7 +271,6 @@ _SCALARS: Final[dict[str, Cast]] = {
     **dict.fromkeys(("BYTES", "PDF_BYTES", "IMAGE_BYTES"), _bytes),
 }
 _NESTED: Final[dict[str, Cast]] = {
-    "NULL": _nothing,
     "MAP": _mapping,
     "STRUCT": _mapping,
     "MAP_LIST": _mappings,

@@ -22,7 +22,7 @@ from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.bodies import MaterializeIncrementalRequest, MaterializeRequest
 from yummy_feast.serving.features.cells import moment
-from yummy_feast.serving.features.runs import BusyError, Progress, Run, Runs
+from yummy_feast.serving.features.runs import BusyError, Progress, Run, Runs, new_id
 from yummy_feast.serving.features.watching import WatchedProvider
 from yummy_feast.serving.http import RefusedError
 
@@ -87,18 +87,20 @@ class Materialization:
     def _start(self, request: Request, permit: Permit, is_async: bool, force: bool) -> Started:
         start, end = _range(request)
         store = self._own.get()
-        views = _views(store, request)
-        permit(views, True, False)
-        names = [view.name for view in views]
-        if isinstance(request, MaterializeIncrementalRequest):
-            _refuse_endless(views)
-        kind = "materialize" if isinstance(request, MaterializeRequest) else "materialize-incremental"
-        progress = Progress(self.runs, kind, names, start, end)
+        run = new_id()
         with ExitStack() as held:
+            # Before the registry is looked at: a run writes it, and whoever reads a file meanwhile may see half of it.
             try:
-                held.enter_context(self.runs.locked(progress.run.id))
+                held.enter_context(self.runs.locked(run))
             except BusyError as busy:
                 raise self._conflict(busy.running) from None
+            views = _views(store, request)
+            permit(views, True, False)
+            names = [view.name for view in views]
+            if isinstance(request, MaterializeIncrementalRequest):
+                _refuse_endless(views)
+            kind = "materialize" if isinstance(request, MaterializeRequest) else "materialize-incremental"
+            progress = Progress(self.runs, kind, names, start, end, run)
             if is_async:
                 _settle_states(store, names, force=force)
             self.runs.make_room()

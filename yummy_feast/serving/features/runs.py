@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -113,8 +113,10 @@ class Runs:
         """Keep ``run`` as it is now."""
         target = self._folder / f"{run.id}{_SUFFIX}"
         temporary = target.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.encode(run))
-        temporary.replace(target)
+        # Where the server has stopped, the folder is gone; a run may outlive it by a moment, and nobody asks for it.
+        with suppress(FileNotFoundError):
+            temporary.write_bytes(msgspec.json.encode(run))
+            temporary.replace(target)
 
     def find(self, run: str) -> Run | None:
         """The run of that id."""
@@ -171,13 +173,15 @@ class Runs:
 class Progress:
     """Keeps the record of one run while it goes on. Safe in threads."""
 
-    def __init__(self, runs: Runs, kind: Any, views: list[str], start: datetime | None, end: datetime) -> None:
+    def __init__(
+        self, runs: Runs, kind: Any, views: list[str], start: datetime | None, end: datetime, run: str = ""
+    ) -> None:
         self._runs = runs
         self._began = time.monotonic()
         self._noted = 0.0
         self._lock = threading.Lock()
         self.run = Run(
-            id=token_hex(8),
+            id=run or new_id(),
             kind=kind,
             views={name: ViewRun() for name in views},
             start_ts=None if start is None else start.isoformat(),
@@ -229,6 +233,11 @@ class Progress:
             if self.run.rows is not None:
                 self.run.rows_per_second = round(self.run.rows / max(self.run.seconds, 0.001), 1)
             self._runs.note(self.run)
+
+
+def new_id() -> str:
+    """An id that no other run has."""
+    return token_hex(8)
 
 
 def _now() -> str:
