@@ -127,7 +127,7 @@ def _nothing(width: int) -> Found:
 def _aged(
     plan: OnlinePlan, index: int, found: Found, now: int, all_there: list[int]
 ) -> tuple[Sequence[Sequence[Any]], Rows]:
-    """One view's columns without what is withheld, and the statuses of its rows: ``all_there`` itself where that is so."""
+    """One view's columns without what is withheld, and its statuses: ``all_there`` itself where that is so."""
     columns, times, there = found
     ttl = plan.views[index].ttl
     oldest = now - ttl if ttl else _FOREVER
