@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from yummy_feast.errors import RowDecodeError
-from yummy_feast.online.answer import OnlineFeatures, Rows, finish_all, finisher_of
+from yummy_feast.online.answer import OnlineFeatures, finish_all, finisher_of
 from yummy_feast.online.hmget import HashRead, Reply, read_hashes, read_hashes_async
 from yummy_feast.online.layouts.base import Layout, Row, Schemas, Wanted
 from yummy_feast.online.on_demand import compute
@@ -61,10 +61,6 @@ class OnlineRow(NamedTuple):
     rows: list[Row | None]
     statuses: list[int]
     times: list[int]
-
-    def by_view(self) -> list[Rows]:
-        """Statuses and event timestamps as those of ``OnlineFeatures``, without what came with the request."""
-        return [Rows((status,), (time,)) for status, time in zip(self.statuses, self.times, strict=True)]
 
 
 def ask(plan: OnlinePlan, columns: Mapping[str, list[Any]], length: int, *, strict: bool = False) -> Question:

@@ -46,7 +46,7 @@ class SchemaBook:
     """The schemas of one project's rows, cached in this process. Threads may share one. ``key`` is their hash in Redis.
 
     ``client``: a client, or what gives one, asked when Redis is first needed. What redis-py raises passes through: the
-    caller knows the address.
+    caller knows the address. ``met``: the schemas that are here already, which never asks Redis.
     """
 
     def __init__(self, client: Client | Callable[[], Client], project: str) -> None:
@@ -54,6 +54,8 @@ class SchemaBook:
         self.key = schemas_key(project)
         # A fingerprint stands for one schema for ever, so what is here never goes stale.
         self._known: dict[tuple[bytes, bytes], RowSchema] = {}
+        # One for ever: every read asks for it.
+        self.met = MetSchemas(self._known)
         self._complete: set[bytes] = set()
 
     def get(self, view: bytes, fingerprint: bytes) -> RowSchema:
@@ -81,11 +83,6 @@ class SchemaBook:
         if schema.fingerprint != fingerprint:
             raise RowDecodeError(f"the schema {fingerprint.hex()} of feature view {view.decode()!r} is damaged")
         return schema
-
-    @property
-    def met(self) -> MetSchemas:
-        """The schemas that are here already: never asks Redis."""
-        return MetSchemas(self._known)
 
     def known(self, view: bytes) -> list[RowSchema]:
         """Every schema that rows of ``view`` have been written with, as of this process's first question."""

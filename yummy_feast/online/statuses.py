@@ -14,7 +14,7 @@ Pure: replies of Redis in, rows and statuses out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import compress, count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -112,11 +112,12 @@ def _without_strangers(
 
     An entity without any row is left out once, and not in every view.
     """
-    known = [reply for reply in replied if reply.count(None) != len(reply)]
-    if len(known) == len(replied):
+    are_known = [reply.count(None) != len(reply) for reply in replied]
+    if all(are_known):
         return replied, order
+    known = list(compress(replied, are_known))
     ranks = count()
-    places = [next(ranks) if reply.count(None) != len(reply) else -1 for reply in replied]
+    places = [next(ranks) if is_known else -1 for is_known in are_known]
     return known, places if order is None else [-1 if at < 0 else places[at] for at in order]
 
 
