@@ -116,6 +116,18 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
+async def live(
+    start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]], receive: Receive, send: Send
+) -> None:
+    """The lifespan of an application: ``start`` it, and ``stop`` it when the server ends."""
+    await receive()
+    await start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 class Admission:
     """How many requests run at once, and for how long: beyond either they are refused, not queued.
 

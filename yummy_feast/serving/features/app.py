@@ -25,7 +25,7 @@ from yummy_feast.serving.features.own_store import OwnStore
 from yummy_feast.serving.features.request import Selection
 from yummy_feast.serving.features.sinks import OurSink, SdkSink, Sink
 from yummy_feast.serving.features.snapshot import Registries
-from yummy_feast.serving.http import Admission, Receive, Scope, Send
+from yummy_feast.serving.http import Admission, Receive, Scope, Send, live
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -102,7 +102,7 @@ class FeatureApp:
             else:
                 await self._face(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(self.start, self.stop, receive, send)
         else:
             await self._face(scope, receive, send)
 
@@ -127,14 +127,6 @@ class FeatureApp:
             await self._own.get().close()
         else:
             await self._online.close()
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.stop()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _warm_up(self) -> None:
         """Connect, and compile every feature service: the first requests need not wait for either."""

@@ -94,7 +94,7 @@ async def _refuse(value: bytes, send: Send) -> None:
 class CompatEndpoint(FeaturesEndpoint):
     """The hot endpoint with Feast's answers; not the hot path itself."""
 
-    async def answer(self, body: bytes, stages: Stages) -> bytes:
+    async def answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""
         request = decode_with(_decode, body)
         snapshot = self._registries.current

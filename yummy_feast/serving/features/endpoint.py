@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from yummy_feast.errors import OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError
 from yummy_feast.online.loops import AnyMux, mux_for
@@ -17,17 +16,11 @@ from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.metrics import FeatureMetrics
 from yummy_feast.serving.features.request import Selection, decode, selection_of
 from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
+from yummy_feast.serving.hot import HotEndpoint
 from yummy_feast.serving.http import (
-    JSON,
     Admission,
-    ClientGoneError,
     Header,
-    Receive,
-    RefusedError,
     Scope,
-    Send,
-    read_body,
-    respond,
 )
 
 if TYPE_CHECKING:
@@ -66,65 +59,11 @@ class Stages:
         )
 
 
-class Endpoint(ABC):
-    """What every way of answering shares: how many requests run for how long, and how one is refused.
+class Endpoint(HotEndpoint[Stages, FeatureMetrics]):
+    """What every way of answering requests for features shares."""
 
-    Args:
-        admission: of the requests.
-        metrics: what is told of every request.
-        max_body: bytes of a request.
-    """
-
-    def __init__(self, admission: Admission, metrics: FeatureMetrics, max_body: int) -> None:
-        self._admission = admission
-        self._metrics = metrics
-        self._max_body = max_body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request: never raises for what a client sent or Redis did."""
-        # A coroutine of ours runs in a task.
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        stages = Stages(perf_counter())
-        body: bytes | None = None
-        status, headers = 200, [JSON]
-        refused: RefusedError | None = None
-        try:
-            self._admission.enter(task, stages.started)
-            body = await read_body(receive, self._max_body, scope["headers"])
-            answer = await self.answer(body, stages)
-        except ClientGoneError:
-            return
-        except RefusedError as error:
-            refused = error
-        except asyncio.CancelledError:
-            if not self._admission.timed_out(task):
-                raise
-            refused = self._too_slow(body is None)
-        finally:
-            self._admission.leave(task)
-        ended = perf_counter()
-        if refused is not None:
-            status, answer = refused.status, refused.body()
-            headers += refused.headers()
-            self._metrics.refused(refused.code, ended - stages.started)
-        headers.append(stages.header(ended))
-        await respond(send, status, headers, answer, unread=receive if refused is not None and refused.close else None)
-
-    @abstractmethod
-    async def answer(self, body: bytes, stages: Stages) -> bytes:
-        """The JSON that answers ``body``. RefusedError."""
-
-    def _too_slow(self, is_reading: bool) -> RefusedError:
-        if is_reading:
-            return RefusedError(
-                408, "BODY_TOO_SLOW", "the body did not come in time", "send it in one piece", close=True
-            )
-        return RefusedError(
-            503,
-            "REQUEST_TIMEOUT",
-            "the request was not answered in time",
-            "try again; --request-timeout of the server waits longer",
-        )
+    stages = Stages
+    late = "try again; --request-timeout of the server waits longer"
 
 
 class FeaturesEndpoint(Endpoint):
@@ -152,7 +91,7 @@ class FeaturesEndpoint(Endpoint):
         self._book = book
         self._mux: AnyMux | None = None
 
-    async def answer(self, body: bytes, stages: Stages) -> bytes:
+    async def answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""
         request = decode(body)
         selection = selection_of(request)

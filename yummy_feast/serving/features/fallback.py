@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from yummy_feast.serving.features.metrics import FeatureMetrics
     from yummy_feast.serving.features.own_store import OwnStore
     from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
-    from yummy_feast.serving.http import Admission
+    from yummy_feast.serving.http import Admission, Scope
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class SdkEndpoint(Endpoint):
         self._own = own
         self._registries = registries
 
-    async def answer(self, body: bytes, stages: Stages) -> bytes:
+    async def answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``, as Feast's server writes it. RefusedError."""
         request = decode(body)
         selection = selection_of(request)

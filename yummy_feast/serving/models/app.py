@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from yummy_feast.serving.http import Admission, Receive, Scope, Send
+from yummy_feast.serving.http import Admission, Receive, Scope, Send, live
 from yummy_feast.serving.models.endpoint import PATH, InvocationsEndpoint
 from yummy_feast.serving.models.face import face_of
 from yummy_feast.serving.models.metrics import ModelMetrics
@@ -59,7 +59,7 @@ class ModelApp:
             else:
                 await self._face(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(self.start, self.stop, receive, send)
         else:
             await self._face(scope, receive, send)
 
@@ -78,14 +78,6 @@ class ModelApp:
         self._endpoint.close()
         if self._features is not None:
             await self._features.close()
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.stop()
-        await send({"type": "lifespan.shutdown.complete"})
 
     def _exposition(self) -> bytes:
         return self._metrics.exposition(self._admission, self.models.models)

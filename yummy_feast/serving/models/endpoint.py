@@ -5,28 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from yummy_feast.errors import nearest
+from yummy_feast.serving.hot import HotEndpoint
 from yummy_feast.serving.http import (
-    JSON,
     Admission,
-    ClientGoneError,
-    Receive,
     RefusedError,
     Scope,
-    Send,
-    read_body,
-    respond,
 )
+from yummy_feast.serving.models.metrics import ModelMetrics
 from yummy_feast.serving.models.refusals import body_of
 from yummy_feast.serving.models.stages import Stages
 from yummy_feast.serving.models.work import Served, answer_json, answer_large, answer_table
 
 if TYPE_CHECKING:
     from yummy_feast.serving.models.from_entities import FromEntities
-    from yummy_feast.serving.models.metrics import ModelMetrics
     from yummy_feast.serving.models.registry import Models
 
 PATH: Final = "/invocations"
@@ -38,7 +32,7 @@ _THREADS: Final = 2
 _ENTITIES: Final = b'"entities"'
 
 
-class InvocationsEndpoint:
+class InvocationsEndpoint(HotEndpoint[Stages, ModelMetrics]):
     """Answers requests for predictions.
 
     Args:
@@ -46,6 +40,9 @@ class InvocationsEndpoint:
         features: answers requests that name entities; None without a feature service.
         max_body: bytes of a request.
     """
+
+    stages = Stages
+    late = "--request-timeout of the server waits longer"
 
     def __init__(
         self,
@@ -57,47 +54,14 @@ class InvocationsEndpoint:
     ) -> None:
         self._models = models
         self._features = features
-        self._admission = admission
-        self._metrics = metrics
-        self._max_body = max_body
+        super().__init__(admission, metrics, max_body)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="yummy-models")
         self._paths = {f"{PATH}/{name}": name for name in models.served}
         if len(models.served) == 1:
             self._paths[PATH] = next(iter(models.served))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request: never raises for what a client sent."""
-        # A coroutine of ours runs in a task.
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        stages = Stages(perf_counter())
-        body: bytes | None = None
-        status, headers = 200, [JSON]
-        refused: RefusedError | None = None
-        try:
-            self._admission.enter(task, stages.started)
-            body = await read_body(receive, self._max_body, scope["headers"])
-            answer = await self._answer(scope, body, stages)
-        except ClientGoneError:
-            return
-        except RefusedError as error:
-            refused = error
-        except asyncio.CancelledError:
-            if not self._admission.timed_out(task):
-                raise
-            refused = _too_slow(body is None)
-        finally:
-            self._admission.leave(task)
-        ended = perf_counter()
-        if refused is not None:
-            status, answer = refused.status, body_of(refused)
-            headers += refused.headers()
-            self._metrics.refused(refused.code, ended - stages.started)
-        else:
-            self._metrics.answered(stages, ended)
-        headers.append(stages.header(ended))
-        await respond(send, status, headers, answer, unread=receive if refused is not None and refused.close else None)
-
-    async def _answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
+    async def answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
+        """The JSON that answers ``body``. RefusedError."""
         served = self._served(scope["path"])
         kind = _kind_of(scope)
         if kind != "application/json":
@@ -124,6 +88,14 @@ class InvocationsEndpoint:
             raise RefusedError(404, "MODEL_NOT_FOUND", f"there is no model {asked!r}", nearest(asked, names))
         return self._models.served[name]
 
+    def answered(self, stages: Stages, ended: float) -> None:
+        """Counted, its time included."""
+        self._metrics.answered(stages, ended)
+
+    def refusal(self, error: RefusedError) -> bytes:
+        """As MLflow writes it."""
+        return body_of(error)
+
     def close(self) -> None:
         """Let what runs in threads come to its end, without waiting for it."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -144,11 +116,3 @@ def _kind_of(scope: Scope) -> str:
         if name.strip().lower() != "charset" or value.strip().strip('"').lower() not in ("utf-8", "utf8"):
             raise RefusedError(415, "UNSUPPORTED_MEDIA_TYPE", f"{setting!r} is not understood", "send UTF-8")
     return kind
-
-
-def _too_slow(is_reading: bool) -> RefusedError:
-    if is_reading:
-        return RefusedError(408, "BODY_TOO_SLOW", "the body did not come in time", "send it in one piece", close=True)
-    return RefusedError(
-        503, "REQUEST_TIMEOUT", "the request was not answered in time", "--request-timeout of the server waits longer"
-    )
