@@ -1,0 +1,1 @@
+"""Spark, for when one machine is outgrown: the session, its jars, and sources as Spark DataFrames."""
