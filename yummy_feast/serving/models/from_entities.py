@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -22,9 +22,10 @@ from yummy_feast.models.arrange import Arranger, Order
 from yummy_feast.models.base import Kind
 from yummy_feast.online.answer import Status
 from yummy_feast.online.loops import AnyMux, mux_for
+from yummy_feast.online.mux import Mux
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
-from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
+from yummy_feast.online.retrieval import Question, answer, answer_async, ask, fetch_async, packed, unpacked
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
@@ -39,6 +40,7 @@ from yummy_feast.serving.models import refusals
 from yummy_feast.serving.models.options import ON_MISSING, ModelOptions
 from yummy_feast.serving.models.request import Body, decode
 from yummy_feast.serving.models.work import Served, scored
+from yummy_feast.serving.quick import Read
 from yummy_feast.values import kind_of
 
 if TYPE_CHECKING:
@@ -54,8 +56,6 @@ _NUMBERS: Final = frozenset({"INT32", "INT64", "DOUBLE", "FLOAT", "BOOL"})
 _CATEGORIES: Final = frozenset({"STRING", "INT32", "INT64", "BOOL"})
 _SHOWN: Final = 10
 _MOST_ORDERS: Final = 256
-# So many cells take some ten milliseconds, which other requests need not wait for.
-_INLINE_CELLS: Final = 50_000
 # Seconds between looks at the registry.
 _POLL: Final = 5.0
 _encode: Final = msgspec.json.Encoder().encode
@@ -136,6 +136,53 @@ class FromEntities:
 
     async def answer(self, served: Served, body: bytes, stages: Stages) -> bytes | None:
         """The answer to a body that names entities; None for one that does not after all. RefusedError."""
+        request = self._request(body)
+        if request is None:
+            return None
+        inputs = self._inputs_of(served)
+        asked = _asked(served, inputs, request, await self._plan(inputs.full))
+        stages.decoded = perf_counter()
+        features = await self._fetch(asked.plan, asked.question)
+        stages.fetched = perf_counter()
+        self._refuse_missing(asked, features)
+        if served.is_long(features.length):
+            predictions = await asyncio.to_thread(_predictions, asked, features, stages)
+        else:
+            predictions = _predictions(asked, features, stages)
+        if request.return_features and asked.plan.is_large(asked.question.length):
+            return await asyncio.to_thread(_told, asked, features, predictions)
+        return _told(asked, features, predictions)
+
+    def begin(self, served: Served, body: bytes, stages: Stages) -> tuple[_Asked, Read] | None:
+        """What ``answer`` does before it asks Redis, where nothing has to be waited for."""
+        request = self._request(body)
+        if request is None:
+            return None
+        inputs = self._inputs_of(served)
+        plan = self._registries.current.known(self._selections[inputs.full])
+        if plan is None or plan.on_demand:
+            return None
+        asked = _asked(served, inputs, request, plan)
+        mux = self._way()
+        # A cluster is asked node by node.
+        if type(mux) is not Mux or plan.is_large(asked.question.length) or served.is_long(asked.question.length):
+            return None
+        read = Read(*packed(asked.question), mux)
+        stages.decoded = perf_counter()
+        return (asked, read) if read.count else None
+
+    def end(self, asked: _Asked, replies: list[Any], stages: Stages) -> bytes | None:
+        """What ``answer`` does with Redis' replies. Raises what schemas that were never met raise, and damaged rows."""
+        stages.fetched = perf_counter()
+        found = unpacked(asked.question, replies)
+        if found is None:
+            return None
+        features = answer(asked.question, found, self._book.met, time_ns() // 1000)
+        self._refuse_missing(asked, features)
+        return _told(asked, features, _predictions(asked, features, stages))
+
+    def _request(self, body: bytes) -> Body | None:
+        """None for a body that names no entities. RefusedError."""
         request = decode(body)
         if request.entities is UNSET:
             return None
@@ -144,33 +191,11 @@ class FromEntities:
         on_missing = request.on_missing or self._on_missing
         if on_missing not in ON_MISSING:
             raise refusals.bad_request(f"on_missing is {on_missing!r}", nearest(on_missing, ON_MISSING))
-        inputs = self._inputs_of(served)
-        plan = await self._plan(inputs.full)
-        try:
-            question = ask(plan.plan, *to_columns(request.entities), strict=True)
-        except OnlineRequestError as error:
-            raise refusals.of_features(of_feast.of_entities(error)) from None
-        stages.decoded = perf_counter()
-        features = await self._fetch(plan, question)
-        stages.fetched = perf_counter()
-        if on_missing == "error":
-            _refuse_missing(features, inputs.names)
-        try:
-            if served.is_long(features.length):
-                predictions = await asyncio.to_thread(_predict, served, inputs, features, request, question, stages)
-            else:
-                predictions = _predict(served, inputs, features, request, question, stages)
-        except YummyError as error:
-            raise refusals.of_input(error) from None
-        if not request.return_features:
-            return b'{"predictions":%b}' % _encode(predictions)
-        try:
-            rendering = plan.rendering(question.binding)
-            many = question.length * plan.width > _INLINE_CELLS
-            shown = await asyncio.to_thread(rendering.render, features) if many else rendering.render(features)
-        except YummyError as error:
-            raise refusals.of_features(of_feast.of_damage(error)) from None
-        return b'{"predictions":%b,"features":%b}' % (_encode(predictions), shown)
+        return request
+
+    def _refuse_missing(self, asked: _Asked, features: OnlineFeatures) -> None:
+        if (asked.request.on_missing or self._on_missing) == "error":
+            _refuse_missing(features, asked.inputs.names)
 
     def _inputs_of(self, served: Served) -> _Inputs:
         arranger = served.arranger
@@ -214,13 +239,17 @@ class FromEntities:
             refused = of_feast.of_features(error)
             raise RefusedError(503, "FEATURES_UNAVAILABLE", refused.message, refused.hint) from error
 
-    async def _fetch(self, plan: ServedPlan, question: Question) -> OnlineFeatures:
+    def _way(self) -> AnyMux:
         mux = self._mux
         if mux is None or mux.is_closed:
             mux = self._mux = mux_for(self._settings)
+        return mux
+
+    async def _fetch(self, plan: ServedPlan, question: Question) -> OnlineFeatures:
+        mux = self._way()
         try:
             replies = await fetch_async(question, mux)
-            in_thread = plan.is_slow or question.length * plan.width > _INLINE_CELLS
+            in_thread = plan.is_slow or plan.is_large(question.length)
             reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
             if not plan.on_demand:
                 return await reading
@@ -281,9 +310,43 @@ class _Inputs:
         return found
 
 
-def _predict(
-    served: Served, inputs: _Inputs, features: OnlineFeatures, request: Body, question: Question, stages: Stages
-) -> list[Any]:
+class _Asked(NamedTuple):
+    """A request that is understood."""
+
+    served: Served
+    inputs: _Inputs
+    request: Body
+    plan: ServedPlan
+    question: Question
+
+
+def _asked(served: Served, inputs: _Inputs, request: Body, plan: ServedPlan) -> _Asked:
+    try:
+        question = ask(plan.plan, *to_columns(request.entities), strict=True)
+    except OnlineRequestError as error:
+        raise refusals.of_features(of_feast.of_entities(error)) from None
+    return _Asked(served, inputs, request, plan, question)
+
+
+def _told(asked: _Asked, features: OnlineFeatures, predictions: list[Any]) -> bytes:
+    if not asked.request.return_features:
+        return b'{"predictions":%b}' % _encode(predictions)
+    try:
+        shown = asked.plan.rendering(asked.question.binding).render(features)
+    except YummyError as error:
+        raise refusals.of_features(of_feast.of_damage(error)) from None
+    return b'{"predictions":%b,"features":%b}' % (_encode(predictions), shown)
+
+
+def _predictions(asked: _Asked, features: OnlineFeatures, stages: Stages) -> list[Any]:
+    try:
+        return _predict(asked, features, stages)
+    except YummyError as error:
+        raise refusals.of_input(error) from None
+
+
+def _predict(asked: _Asked, features: OnlineFeatures, stages: Stages) -> list[Any]:
+    served, inputs, request, _, question = asked
     overrides, binding = request.overrides, question.binding
     order = inputs.order(binding, tuple(overrides))
     columns: list[Sequence[Any]] = list(features.values)
