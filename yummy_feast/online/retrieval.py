@@ -161,7 +161,7 @@ def packed(question: Question) -> tuple[bytes, int]:
     return packed_reads(question.reads)
 
 
-def unpacked(question: Question, replies: list[Reply]) -> list[list[Reply]] | None:
+def unpacked(question: Question, replies: list[Any]) -> list[list[Reply]] | None:
     """The replies to ``packed`` as ``fetch_async`` gives them; None where one of them is an error."""
     for reply in replies:
         if isinstance(reply, Exception):

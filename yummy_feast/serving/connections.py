@@ -115,9 +115,10 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """As uvicorn does, unless the request is answered quickly."""
         super().on_message_complete()
-        if self._held is not None:
+        quick = self.quick
+        if quick is not None and self._held is not None:
             (cycle, app), self._held = self._held, None
-            if not self.quick(cycle.scope, cycle.body, _Exchange(self, cycle, app)):
+            if not quick(cycle.scope, cycle.body, _Exchange(self, cycle, app)):
                 super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -188,8 +189,12 @@ class _Exchange:
             head.append(b"connection: close\r\n")
         head.append(b"content-length: %d\r\n\r\n" % len(body))
         transport = self._connection.transport
-        transport.write(b"".join(head))
-        transport.write(body)
+        if len(body) > _WORTH_A_CALL:
+            transport.write(b"".join(head))
+            transport.write(body)
+        else:
+            head.append(body)
+            transport.write(b"".join(head))
         if not cycle.keep_alive:
             transport.close()
         cycle.on_response()

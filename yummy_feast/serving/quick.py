@@ -52,7 +52,7 @@ class Read(NamedTuple):
     """What to ask of Redis, packed, and how many replies that has."""
 
     packed: bytes
-    count: int
+    replies: int
     mux: Mux
 
 
@@ -80,7 +80,7 @@ class QuickEndpoint(HotEndpoint[_Stages, _Metrics], Generic[_Stages, _Metrics, _
                 return False
             self._refuse(exchange, stages, error)
             return True
-        if read.mux.send(read.packed, read.count, ticket):
+        if read.mux.send(read.packed, read.replies, ticket):
             return True
         self.leave(ticket)
         return False

@@ -160,7 +160,7 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
             return None
         read = Read(*packed(asked.question), mux)
         stages.decoded = perf_counter()
-        return (asked, read) if read.count else None
+        return (asked, read) if read.replies else None
 
     def end(self, asked: _Asked, replies: list[Any], stages: Stages) -> bytes | None:
         """What ``answer`` does with Redis' replies. Raises what schemas that were never met raise, and damaged rows."""
