@@ -17,8 +17,6 @@ from yummy_feast.serving.hot import HotEndpoint, Metrics, Stages
 from yummy_feast.serving.http import JSON, Header, RefusedError, Scope
 
 if TYPE_CHECKING:
-    from redis.exceptions import RedisError
-
     from yummy_feast.online.mux import Mux
 
 logger = logging.getLogger(__name__)
@@ -152,7 +150,7 @@ class _Ticket(Generic[_Stages, _Asked]):
     def set_result(self, replies: list[Any]) -> None:
         self.endpoint.finish(self, replies)
 
-    def set_exception(self, _: RedisError) -> None:
+    def set_exception(self, _: Exception) -> None:
         """A task may have more luck, and knows how often to try."""
         self.endpoint.leave(self)
         self.exchange.start_task()
