@@ -43,6 +43,7 @@ _VALUES: Final = (
     *(tenth / 10 for tenth in range(1, 10)),
     *(10.0**power for power in range(7)),
 )
+_NUMBERS: Final = (float, int, bool)
 _STAGES: Final = ("decode", "features", "score", "encode")
 
 
@@ -96,8 +97,12 @@ class ModelMetrics:
         many = self._sheet.many_observer("yummy_models_predictions", model)
 
         def observe(predictions: Sequence[Any]) -> None:
-            if len(predictions) == 1 and type(predictions[0]) is float:
-                one(predictions[0])
+            # Of a single row, numpy would take as long as the model.
+            value = predictions[0] if len(predictions) == 1 else None
+            if type(value) is list and value and type(value[0]) in _NUMBERS:
+                value = value[0] if len(value) == 1 else value.index(max(value))
+            if type(value) in _NUMBERS:
+                one(value)
             else:
                 many(observed_values(predictions))
 
