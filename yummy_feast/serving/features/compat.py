@@ -25,7 +25,6 @@ from yummy_feast.errors import (
     nearest,
 )
 from yummy_feast.online.answer import OnlineFeatures, Rows, Status
-from yummy_feast.online.loops import mux_for
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
 from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
@@ -105,17 +104,18 @@ class CompatEndpoint(FeaturesEndpoint):
         except OnlineRequestError as error:
             raise refusals.of_entities(error) from error
         stages.decoded = perf_counter()
-        is_large = served.is_large(length)
-        features = await self._read_all(question, served, stages, in_thread=is_large or served.is_slow)
-        told, versions = as_feast(features), request.include_feature_view_version_metadata
-        rendering = served.rendering(question.binding)
-        try:
-            if is_large:
-                answer = await asyncio.to_thread(rendering.render, told, versions=versions)
-            else:
-                answer = rendering.render(told, versions=versions)
-        except YummyError as error:
-            raise refusals.of_damage(error) from error
+        async with self._way.turn(served, length):
+            is_large = served.is_large(length)
+            features = await self._read_all(question, served, stages, in_thread=is_large or served.is_slow)
+            told, versions = as_feast(features), request.include_feature_view_version_metadata
+            rendering = served.rendering(question.binding)
+            try:
+                if is_large:
+                    answer = await asyncio.to_thread(rendering.render, told, versions=versions)
+                else:
+                    answer = rendering.render(told, versions=versions)
+            except YummyError as error:
+                raise refusals.of_damage(error) from error
         stages.assembled = ended = perf_counter()
         # The numbers tell the truth, whatever the client wants to hear.
         served.tally.add_rows(features.rows[1:], length)
@@ -123,7 +123,7 @@ class CompatEndpoint(FeaturesEndpoint):
         return answer
 
     async def _read_all(self, question: Question, served: Served, stages: Stages, *, in_thread: bool) -> OnlineFeatures:
-        mux = mux_for(self._settings)
+        mux = self._way.mux()
         try:
             replies = await fetch_async(question, mux)
         except OnlineStoreError as error:

@@ -115,8 +115,14 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
         snapshot = self._registries.current
         served = snapshot.known(selection) or await compiled(snapshot, selection)
         asked = _asked(request, served)
-        question = asked.question
         stages.decoded = perf_counter()
+        async with self._way.turn(served, asked.question.length):
+            answer = await self._answer(asked, stages)
+        self._count(asked, stages)
+        return answer
+
+    async def _answer(self, asked: _Asked, stages: Stages) -> bytes:
+        served, question = asked.served, asked.question
         mux = self._way.mux()
         try:
             replies = await fetch_async(question, mux)
@@ -127,13 +133,11 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
         stages.fetched = perf_counter()
         try:
             if question.length == 1 and not served.on_demand:
-                answer = _row_told(asked, await answer_row_async(question, replies, mux, self._book))
-            else:
-                features = await self._features(served, question, replies, mux)
-                if served.is_large(question.length):
-                    answer = await asyncio.to_thread(_told, asked, features)
-                else:
-                    answer = _told(asked, features)
+                return _row_told(asked, await answer_row_async(question, replies, mux, self._book))
+            features = await self._features(served, question, replies, mux)
+            if served.is_large(question.length):
+                return await asyncio.to_thread(_told, asked, features)
+            return _told(asked, features)
         except RowDecodeError as error:
             raise refusals.of_store(error) from error
         except REDIS_ERRORS as error:
@@ -143,8 +147,6 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
             raise refusals.of_entities(error) from error
         except YummyError as error:
             raise refusals.of_damage(error) from error
-        self._count(asked, stages)
-        return answer
 
     def begin(self, scope: Scope, body: bytes, stages: Stages) -> tuple[_Asked, Read] | None:
         """What ``answer`` does before it asks Redis, where nothing has to be waited for."""

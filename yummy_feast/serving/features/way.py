@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
 
 from yummy_feast.online.loops import AnyMux, mux_for
 from yummy_feast.online.mux import Mux
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from yummy_feast.online.address import RedisSettings
     from yummy_feast.serving.features.snapshot import Served
 
+# Large answers that are made at a time: Redis works for one while we write the other. Each holds megabytes, and more
+# of them would end no sooner: their threads share one interpreter.
+_LARGE_AT_ONCE: Final = 2
+_AT_ONCE: Final = nullcontext()
+
 
 class Way:
     """Belongs to one event loop. settings: where Redis is."""
@@ -20,6 +27,11 @@ class Way:
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._mux: AnyMux | None = None
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    def turn(self, served: Served, rows: int) -> AbstractAsyncContextManager[Any]:
+        """What to hold from the question to Redis to the bytes of the answer: large ones wait for each other."""
+        return self._large if served.is_large(rows) else _AT_ONCE
 
     def mux(self) -> AnyMux:
         """The connection, looked for again once it is closed."""

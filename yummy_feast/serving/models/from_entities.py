@@ -144,6 +144,10 @@ class FromEntities:
         inputs = self._inputs_of(served)
         asked = asked_of(served, inputs, request, await self._plan(inputs.full))
         stages.decoded = perf_counter()
+        async with self._way.turn(asked.plan, asked.question.length):
+            return await self._answer(served, asked, stages)
+
+    async def _answer(self, served: Served, asked: Asked, stages: Stages) -> bytes:
         features = await self._fetch(asked.plan, asked.question)
         stages.fetched = perf_counter()
         self._refuse_missing(asked, features)
@@ -151,7 +155,7 @@ class FromEntities:
             predictions = await asyncio.to_thread(predictions_of, asked, features, stages)
         else:
             predictions = predictions_of(asked, features, stages)
-        if request.return_features and asked.plan.is_large(asked.question.length):
+        if asked.request.return_features and asked.plan.is_large(asked.question.length):
             return await asyncio.to_thread(told, asked, features, predictions)
         return told(asked, features, predictions)
 

@@ -71,3 +71,30 @@ def test_a_cluster_is_asked_by_tasks(served: Served, tmp_path: Path) -> None:
         assert way.read(served, question(served, [1])) is None
 
     on_a_way(check, tmp_path, redis_type="redis_cluster")
+
+
+def test_large_answers_take_turns_and_others_do_not(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "_INLINE_CELLS", 4)
+
+    async def most_at_once(way: Way, rows: int) -> int:
+        inside: list[int] = []
+        running = 0
+
+        async def one() -> None:
+            nonlocal running
+            async with way.turn(served, rows):
+                running += 1
+                inside.append(running)
+                await asyncio.sleep(0)
+                running -= 1
+
+        await asyncio.gather(*(one() for _ in range(5)))
+        return max(inside)
+
+    async def check(way: Way) -> None:
+        assert await most_at_once(way, 2) == 5
+        assert await most_at_once(way, 3) == 2
+
+    on_a_way(check, tmp_path)
