@@ -135,6 +135,8 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
             if question.length == 1 and not served.on_demand:
                 return _row_told(asked, await answer_row_async(question, replies, mux, self._book))
             features = await self._features(served, question, replies, mux)
+            # Megabytes, of which the answer needs no byte.
+            del replies
             if served.is_large(question.length):
                 return await asyncio.to_thread(_told, asked, features)
             return _told(asked, features)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+import ctypes
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from yummy_feast.online.loops import AnyMux, mux_for
@@ -31,7 +33,13 @@ class Way:
 
     def turn(self, served: Served, rows: int) -> AbstractAsyncContextManager[Any]:
         """What to hold from the question to Redis to the bytes of the answer: large ones wait for each other."""
-        return self._large if served.is_large(rows) else _AT_ONCE
+        return self._large_turn() if served.is_large(rows) else _AT_ONCE
+
+    @asynccontextmanager
+    async def _large_turn(self) -> AsyncIterator[None]:
+        async with self._large:
+            yield
+        await asyncio.to_thread(_give_back)
 
     def mux(self) -> AnyMux:
         """The connection, looked for again once it is closed."""
@@ -48,3 +56,10 @@ class Way:
             return None
         read = Read(*packed(question), mux)
         return read if read.replies else None
+
+
+def _give_back() -> None:
+    """Give free memory back to the system: glibc keeps what lies below anything that is still in use, for ever."""
+    # Not on a system with another C library, which has ways of its own.
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -98,7 +98,7 @@ class ModelMetrics:
 
         def observe(predictions: Sequence[Any]) -> None:
             # Of a single row, numpy would take as long as the model.
-            value = predictions[0] if len(predictions) == 1 else None
+            value: Any = predictions[0] if len(predictions) == 1 else None
             if type(value) is list and value and type(value[0]) in _NUMBERS:
                 value = value[0] if len(value) == 1 else value.index(max(value))
             if type(value) in _NUMBERS:
