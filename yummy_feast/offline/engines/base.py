@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from yummy_feast.offline.newest import Newest
 from yummy_feast.sources.base import SourceContext
+from yummy_feast.spark.settings import SparkSettings
 
 if TYPE_CHECKING:
     from yummy_feast.offline.entity_rows import EntityRows
@@ -32,6 +33,8 @@ class EngineSettings:
     memory_limit: int | None = None
     scratch: Path | None = None
     """Where to spill; None = the system's temporary folder."""
+    spark: SparkSettings | None = None
+    """For the engine that needs a session; None: those that follow from the context."""
 
 
 @dataclass(frozen=True, slots=True)
