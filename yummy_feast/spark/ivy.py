@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,10 +46,15 @@ def write_central_only(folder: Path) -> Path:
     return path
 
 
-def fetch_jars(folder: Path, needs: Sequence[str], ivy_settings: Path | None = None) -> Fetched:
+def fetch_jars(
+    folder: Path,
+    needs: Sequence[str],
+    ivy_settings: Path | None = None,
+    progress: Callable[[], object] = lambda: None,
+) -> Fetched:
     """Bring the jars of ``needs`` into ``folder``, beside what is there; nothing happens if they all are, undamaged.
 
-    ivy_settings: Ivy's own file, where jars come from a mirror.
+    ivy_settings: Ivy's own file, where jars come from a mirror. progress: called for each jar that arrives.
 
     Raises:
         MissingExtraError: no pyspark, or no Java. ConfigError: the folder cannot be written.
@@ -65,7 +71,9 @@ def fetch_jars(folder: Path, needs: Sequence[str], ivy_settings: Path | None = N
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
             settings = ivy_settings or write_central_only(Path(scratch))
-            found = _retrieve(java.program, Path(scratch), packages_for(needs), settings)
+            command = _command(java.program, Path(scratch), packages_for(needs), settings)
+            _run(command, progress)
+            found = sorted((Path(scratch) / "jars").glob("*.jar"))
             wanted = [path for path in found if artifact(path.name) not in carried]
             made = Manifest.of(needs, Path(scratch) / "jars", [path.name for path in wanted])
             for path in wanted:
@@ -111,25 +119,37 @@ def ivy_module(packages: Sequence[Package]) -> str:
     )
 
 
-def _retrieve(java: Path, scratch: Path, packages: Sequence[Package], settings: Path) -> list[Path]:
-    """Run Ivy; the jars are in ``scratch/jars`` then."""
+def _command(java: Path, scratch: Path, packages: Sequence[Package], settings: Path) -> list[str]:
+    """Ivy's command line, which brings the jars into ``scratch/jars``."""
     module = scratch / "ivy.xml"
     module.write_text(ivy_module(packages), encoding="utf-8")
-    jars = scratch / "jars"
-    command = [
-        *(str(java), "-cp", str(_ivy()), "org.apache.ivy.Main"),
+    pattern = scratch / "jars" / "[artifact]-[revision](-[classifier]).[ext]"
+    return [
+        *(str(java), "-cp", str(_ivy()), "org.apache.ivy.Main", "-cache", str(scratch / "cache")),
         *("-settings", str(settings), "-ivy", str(module), "-confs", "default", "-types", "jar", "bundle"),
-        *("-retrieve", f"{jars}/[artifact]-[revision](-[classifier]).[ext]", "-overwriteMode", "always"),
+        *("-retrieve", str(pattern)),
     ]
-    try:
-        done = subprocess.run(  # noqa: S603 - the Java that was found, on files of our own
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise SourceReadError(f"the jars did not arrive within {_TIMEOUT // 60} minutes", hint=_OFFLINE) from None
-    if done.returncode != 0:
-        raise SourceReadError(_complaint(done.stdout + done.stderr), hint=_OFFLINE)
-    return sorted(jars.glob("*.jar"))
+
+
+def _run(command: Sequence[str], progress: Callable[[], object]) -> None:
+    """Wait for Ivy and tell of each jar it has."""
+    said = []
+    with subprocess.Popen(  # noqa: S603 - the Java that was found, on files of our own
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        patience = threading.Timer(_TIMEOUT, process.kill)
+        patience.start()
+        try:
+            for line in process.stdout or ():
+                said.append(line)
+                if "[SUCCESSFUL" in line and ".jar" in line:
+                    progress()
+        finally:
+            patience.cancel()
+    if process.returncode < 0:
+        raise SourceReadError(f"the jars did not arrive within {_TIMEOUT // 60} minutes", hint=_OFFLINE)
+    if process.returncode != 0:
+        raise SourceReadError(_complaint("".join(said)), hint=_OFFLINE)
 
 
 _OFFLINE = "is Maven Central reachable? where it is not, name a mirror with --ivy-settings, or copy a folder of jars"
