@@ -1,5 +1,5 @@
-"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for online stores over every
-layout, on one server and in a cluster, called and awaited.
+"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for formats over every format
+on this machine and on S3; that for online stores over every layout, on one server and in a cluster, called and awaited.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.engine_kit import Kit
+from tests.contract.format_cases import CASES, FormatCase
 from tests.contract.online_kit import OnlineKit
 from tests.online_server import address, cluster, cluster_of_session, server
 from yummy_feast.offline.engines.table import ENGINES
@@ -25,6 +26,17 @@ __all__ = ["address", "cluster", "cluster_of_session", "server"]
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     engine, stored = request.param
     return Kit(engine, stored, tmp_path)
+
+
+@pytest.fixture(params=[(kind, store) for kind in CASES for store in ("local", "s3")], ids=lambda item: _case_id(*item))
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
+    kind, store = request.param
+    made: FormatCase = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    return made
+
+
+def _case_id(kind: type[FormatCase], store: str) -> str:
+    return f"{kind.name}-{store}"
 
 
 @pytest.fixture(

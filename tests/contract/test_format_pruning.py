@@ -15,12 +15,6 @@ from tests.contract.format_cases import CASES, SECOND, FormatCase, read, rows, t
 from yummy_feast.sources.base import Prune, Scan
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
-    made: FormatCase = request.param(tmp_path)
-    return made
-
-
 SPAN = 40
 
 

@@ -27,10 +27,10 @@ from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
 from yummy_feast.sources.files import Location, first_line, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
-from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
 from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
+from yummy_feast.sources.stores import settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class DeltaSource(YummySource):
     """Rows in a Delta table.
 
-    path: the table's folder, local or ``s3://``, relative to the feature repo.
+    path: the table's folder, local (relative to the feature repo) or in an object store.
     version, timestamp: read the table as it was (one of them; a time as datetime or ISO text, naive means UTC).
     Partition columns, deletion vectors, column mapping and schema changes are understood; a table that needs a feature
     of Delta we do not know is refused.
@@ -117,9 +117,9 @@ class DeltaSource(YummySource):
         """URI and storage options as deltalake wants them."""
         settled = self.settled(context)
         place = locate(self.path, settled)
-        return (
-            (place.path, {}) if place.is_local else (place.text, S3Settings.of(settled.storage_options).for_deltalake())
-        )
+        if place.is_local:
+            return place.path, {}
+        return place.text, settings_of(self.path, settled.storage_options).for_deltalake()
 
     def _table(self, context: SourceContext) -> DeltaTable:
         deltalake = _deltalake()

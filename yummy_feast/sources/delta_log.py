@@ -22,6 +22,7 @@ from yummy_feast.errors import UnsupportedTableError
 from yummy_feast.sources.files import Location, StoredFile
 from yummy_feast.sources.pruning import Bounds, BoundsOf, comparable, comparable_values, domain_of
 from yummy_feast.sources.schemas import plain_schema
+from yummy_feast.sources.stores import is_object_uri, split_uri
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -133,9 +134,10 @@ def locations_of_table(table: DeltaTable, root: Location) -> list[Location]:
 def _location(path: str, root: Location) -> Location:
     """Where an add action's path leads: relative to the table, or absolute (shallow clones); URL-encoded either way."""
     decoded = unquote(path)
-    for scheme in ("s3://", "s3a://", "file://"):
-        if decoded.startswith(scheme):
-            return root.at(decoded[len(scheme) :])
+    if is_object_uri(decoded):
+        return root.at(split_uri(decoded)[1])
+    if decoded.startswith("file://"):
+        return root.at(decoded.removeprefix("file://"))
     return root.at(decoded if decoded.startswith("/") else f"{root.path}/{decoded}")
 
 

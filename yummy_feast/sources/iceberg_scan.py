@@ -163,7 +163,7 @@ class IcebergScan(Scan):
                 f"{self.location}: files of {path} are read through pyarrow only", hint="drop py-io-impl"
             )
         scheme, netloc, inner = PyArrowFileIO.parse_location(path, io.properties)
-        return Location(io.fs_by_scheme(scheme, netloc), inner, is_local=scheme == "file")
+        return Location(io.fs_by_scheme(scheme, netloc), inner, is_local=scheme == "file", prefix=f"{scheme}://")
 
     def _pieces_of(self, task: FileScanTask, wanted: Wanted) -> list[Piece]:
         footer = self._footers.get(task.file.file_path)
