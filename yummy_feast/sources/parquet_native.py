@@ -44,9 +44,9 @@ def native_file(file: File, columns: Sequence[str], pieces: Sequence[Piece]) -> 
     """One file for a ``NativeTable``, with the constants among ``columns``."""
     footer, found = file
     constants = {
-        name: None if column.constant is None else column.constant.as_py()
+        name: column.constant.as_py()
         for name, column in found.items()
-        if name in columns and (column.constant is not None or column.stored is None)
+        if name in columns and column.constant is not None
     }
     start = next((piece.start for piece in pieces if isinstance(piece, SeenPiece)), None)
     return NativeFile(footer.file.text, constants, start)
