@@ -1,11 +1,12 @@
-"""Entity rows: which entities, as of when. They come as pandas, Arrow, Parquet or SQL and leave as one table with one
-time column.
+"""Entity rows: which entities, as of when. They come as pandas, Arrow, Parquet, SQL or a Spark DataFrame and leave as
+one table with one time column.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -47,12 +48,23 @@ class EntityRows:
     def __init__(
         self, columns: dict[str, pa.ChunkedArray | pa.Array], time_column: str, frame: pd.DataFrame | None = None
     ) -> None:
-        self._columns = columns
+        self._held = columns
         self.time_column = time_column
         self.frame = frame
-        times = columns[time_column]
-        self.time_unit: str = times.type.unit
-        self.times: Int64s = instants(times)
+
+    @property
+    def _columns(self) -> dict[str, pa.ChunkedArray | pa.Array]:
+        return self._held
+
+    @property
+    def time_unit(self) -> str:
+        """Of ``times``: s, ms, us or ns."""
+        return str(self._columns[self.time_column].type.unit)
+
+    @cached_property
+    def times(self) -> Int64s:
+        """The entity times, ``MISSING`` where null; shape (rows,)."""
+        return instants(self._columns[self.time_column])
 
     @classmethod
     def of_arrow(cls, table: pa.Table) -> EntityRows:
@@ -143,6 +155,7 @@ def time_column_of(columns: dict[str, bool]) -> str:
 
 
 def refuse_twins(names: list[str]) -> None:
+    """EntityRowsError for two columns of one name."""
     for position, name in enumerate(names):
         if name in names[:position]:
             raise EntityRowsError(f"the entity rows have two columns named '{name}'", hint="rename one of them")
@@ -185,7 +198,7 @@ def _parse_objects(column: Any) -> Any:
 
 
 def moment(value: int, unit: str) -> datetime:
-    """Python's calendar ends: before the year 1 and after 9999 it is the last moment it knows."""
+    """An instant in ``unit``. Python's calendar ends: before the year 1 and after 9999 it is the last moment it knows."""
     per = PER_SECOND[unit]
     seconds, rest = divmod(value, per)
     try:

@@ -96,6 +96,12 @@ class EmbeddedAnswer:
                 del values, block
         return pa.table({name: columns[name] for name in self._plan.outputs})
 
+    def together(self) -> None:
+        """Entity rows are here already."""
+
+    def frame(self) -> None:
+        """No DataFrames."""
+
     def explanation(self) -> Explanation:
         """The plan and, per view, what came of it."""
         count = len(self._rows)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from yummy_feast.offline.engines import spark_sql
 from yummy_feast.offline.engines.base import Engine
 from yummy_feast.offline.engines.spark_answer import SparkAnswer
-from yummy_feast.offline.engines.spark_newest import SparkNewest
-from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered
-from yummy_feast.offline.engines.spark_rows import FrameRows
+from yummy_feast.offline.engines.spark_newest import SparkNewest, newest_frame
+from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered, rows_frame
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
@@ -36,13 +35,15 @@ class SparkEngine(Engine):
 
         return SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
 
-    def point_in_time(self, plan: RetrievalPlan, rows: EntityRows | FrameRows) -> SparkAnswer:
+    def point_in_time(self, plan: RetrievalPlan, rows: EntityRows) -> SparkAnswer:
         """One plan, see ``spark_join``."""
         return SparkAnswer(plan, rows, self.session, self.settings.context)
 
-    def entity_rows(self, given: Any) -> FrameRows | None:
-        """A Spark DataFrame stays where it is."""
-        return FrameRows(given) if is_spark_frame(given) else None
+    def range_frame(self, read: ReadPlan, *, newest: bool) -> DataFrame:
+        """The rows of the range, or the newest per key, as a DataFrame."""
+        with spark_errors(f"the rows of {read.source.location}"):
+            opened = open_range(self.session, self.settings.context, [read])
+            return newest_frame(opened, read) if newest else rows_frame(opened, read)
 
     def newest(self, reads: Sequence[ReadPlan]) -> SparkNewest:
         """Picked at once and kept with the executors, see ``spark_newest``."""
@@ -59,11 +60,6 @@ class SparkEngine(Engine):
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """Spark SQL; see ``spark_sql``."""
         return spark_sql.answer(self.session, self.settings.context, sql, sources)
-
-
-def is_spark_frame(given: Any) -> bool:
-    """Whether it is a DataFrame of Spark's, classic or Connect."""
-    return any(kind.__module__.startswith("pyspark.sql") and kind.__name__ == "DataFrame" for kind in type(given).__mro__)
 
 
 def _in_range(opened: Range, read: ReadPlan) -> Iterator[pa.RecordBatch]:

@@ -16,8 +16,9 @@ from yummy_feast.offline.engines.codes import common_family
 from yummy_feast.offline.engines.matching import check_columns, span_of
 from yummy_feast.offline.engines.spark_conform import as_declared
 from yummy_feast.offline.engines.spark_join import SparkView, joined
-from yummy_feast.offline.engines.spark_rows import ROW, Asked, FrameRows, asked_of, wanted_keys
+from yummy_feast.offline.engines.spark_rows import ROW, Asked, asked_of, asked_of_frame, wanted_keys
 from yummy_feast.offline.entity_rows import EntityRows
+from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.times import MISSING, show, unit_of
 from yummy_feast.sources.base import Prune, SourceContext
 from yummy_feast.spark.carriers import restored
@@ -38,7 +39,7 @@ class SparkAnswer:
     """
 
     def __init__(
-        self, plan: RetrievalPlan, rows: EntityRows | FrameRows, session: SparkSession, context: SourceContext
+        self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext
     ) -> None:
         self._plan = plan
         self._rows = rows
@@ -57,8 +58,10 @@ class SparkAnswer:
             found = _in_order(self._selected(looks, asked).toArrow())
         return self._restored(looks, found)
 
-    def whole(self) -> pa.Table:
-        """Entity columns, then feature columns; for entity rows that live in Spark."""
+    def together(self) -> pa.Table | None:
+        """Entity columns, then feature columns, where the entity rows live in Spark."""
+        if not isinstance(self._rows, FrameRows):
+            return None
         with self._errors():
             looks, asked = self._looks(), self._asked(whole=True)
             found = _in_order(self._selected(looks, asked).toArrow())
@@ -98,7 +101,7 @@ class SparkAnswer:
     def _asked(self, *, whole: bool) -> Asked:
         keys = self._plan.join_keys
         if isinstance(self._rows, FrameRows):
-            return self._rows.asked(keys, whole=whole)
+            return asked_of_frame(self._rows, keys, whole=whole)
         return asked_of(self._session, self._rows, keys, whole=whole)
 
     def _looks(self) -> list[_Look]:
@@ -115,7 +118,7 @@ class SparkAnswer:
         return joined(asked, [look.view for look in looks]).select(ROW, *users, *features)
 
     def _restored(self, looks: Sequence[_Look], found: pa.Table) -> pa.Table:
-        count = len(self._rows) if isinstance(self._rows, EntityRows) else self._rows.measured()[0]
+        count = len(self._rows)
         if len(found) != count:
             raise RetrievalError(f"{count} entity rows became {len(found)} rows", hint="please report this")
         columns = {}
@@ -132,7 +135,7 @@ class SparkAnswer:
         from pyspark.sql import functions as F  # noqa: N812
 
         column = F.col(f"u{number}")
-        if isinstance(self._rows, EntityRows):
+        if not isinstance(self._rows, FrameRows):
             column = natural(column, self._rows.column(name).type)
         return column.alias(name)
 
@@ -205,7 +208,7 @@ class _Look:
 
 
 def look_at(
-    session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows | FrameRows, number: int
+    session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows, number: int
 ) -> _Look:
     """The view's source now, its columns checked, what cannot matter pruned."""
     scan = view.source.scan(context)
@@ -217,7 +220,7 @@ def look_at(
         for entity, source in view.join_keys
     )
     start, end = _span(view, rows)
-    keys = wanted_keys(rows, view.join_keys, families) if isinstance(rows, EntityRows) else {}
+    keys = {} if isinstance(rows, FrameRows) else wanted_keys(rows, view.join_keys, families)
     prune = Prune(view.time, start if view.ttl else None, end, keys)
     own = [key for _, key in view.join_keys] + [view.time] + ([view.created] if view.created else [])
     columns = tuple(dict.fromkeys([*own, *(feature.source for feature in view.features)]))
@@ -226,13 +229,13 @@ def look_at(
     return _Look(SparkView(number, view, families, columns, kinds, source), scan, start, end)
 
 
-def _kind(rows: EntityRows | FrameRows, name: str) -> pa.DataType:
-    return rows.column(name).type if isinstance(rows, EntityRows) else rows.kind(name)
+def _kind(rows: EntityRows, name: str) -> pa.DataType:
+    return rows.kind(name) if isinstance(rows, FrameRows) else rows.column(name).type
 
 
-def _span(view: ViewPlan, rows: EntityRows | FrameRows) -> tuple[int, int]:
+def _span(view: ViewPlan, rows: EntityRows) -> tuple[int, int]:
     """See ``matching.span_of``."""
-    if isinstance(rows, EntityRows):
+    if not isinstance(rows, FrameRows):
         return span_of(view, rows)
     _, low, high = rows.measured()
     if low is None or high is None:

@@ -17,6 +17,7 @@ from yummy_feast.offline.engines.spark_ranges import Range, ordered
 from yummy_feast.offline.engines.spark_values import canonical_key
 from yummy_feast.offline.newest import Newest
 from yummy_feast.offline.plan import ReadPlan
+from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
 
@@ -79,6 +80,19 @@ class SparkNewest(Newest):
             keys = ", ".join(read.join_keys)
             logger.warning("%s: left out %d rows whose join key %s is null", self._range.scan.location, keyless, keys)
         return int(count)
+
+
+def newest_frame(opened: Range, read: ReadPlan) -> DataFrame:
+    """The newest rows per key in types that Spark's users expect."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    found = newest_rows(opened, read).where("NOT keyless").select("w.*")
+    return found.select(
+        *(
+            natural(F.col(f"f{number}"), opened.scan.schema.field(name).type).alias(name)
+            for number, name in enumerate(read.columns)
+        )
+    )
 
 
 def newest_rows(opened: Range, read: ReadPlan) -> DataFrame:

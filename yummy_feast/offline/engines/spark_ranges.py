@@ -14,6 +14,7 @@ from yummy_feast.offline.engines.spark_values import instant, own_unit, within
 from yummy_feast.offline.times import unit_of
 from yummy_feast.sources.base import Prune, SourceContext
 from yummy_feast.spark.carriers import restored
+from yummy_feast.spark.columns import natural
 from yummy_feast.spark.frames import PLACE, START, SourceFrame, frame_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ def open_range(session: SparkSession, context: SourceContext, reads: Sequence[Re
         unit_of(name, scan.schema.field(name).type, scan.location)
     prune = Prune(read.time, read.start, read.end, seen=read.seen, seen_start=read.seen_start)
     return Range(scan, frame_of(session, scan, names, prune), names)
+
+
+def rows_frame(opened: Range, read: ReadPlan) -> DataFrame:
+    """The rows of the range in types that Spark's users expect."""
+    inside = opened.inside(read)
+    frame = opened.source.frame if inside is None else opened.source.frame.where(inside)
+    return frame.select(
+        *(natural(opened.column(name), opened.scan.schema.field(name).type).alias(name) for name in read.columns)
+    )
 
 
 def ordered(frame: DataFrame, rows: int, schema: pa.Schema, skip: int = 0) -> Iterator[pa.RecordBatch]:

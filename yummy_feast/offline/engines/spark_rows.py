@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yummy_feast.errors import EntityRowsError
 from yummy_feast.offline.engines.codes import canonical
-from yummy_feast.offline.entity_rows import EntityRows, moment, refuse_twins, time_column_of
+from yummy_feast.offline.entity_rows import EntityRows
+from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.times import MISSING
 from yummy_feast.spark.carriers import carry
 from yummy_feast.spark.columns import carried, column_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
 ROW = "__row"
@@ -52,74 +50,21 @@ class Asked:
         return f"r{self.keys.index(name)}"
 
 
-class FrameRows:
-    """Entity rows that live in Spark: nothing of them comes to the driver but how many there are, and the span of their
-    times.
-    """
+def asked_of_frame(rows: FrameRows, keys: Sequence[str], *, whole: bool) -> Asked:
+    """Entity rows that live in Spark as ``Asked``."""
+    from pyspark.sql import functions as F  # noqa: N812
 
-    frame: pd.DataFrame | None = None
-    """No pandas frame whose columns would be given back."""
-
-    def __init__(self, rows: DataFrame) -> None:
-        from pyspark.sql import types as T  # noqa: N812
-
-        refuse_twins(rows.columns)
-        self.rows = rows
-        kinds = {field.name: field.dataType for field in rows.schema.fields}
-        is_time = {name: isinstance(kind, T.TimestampType | T.TimestampNTZType) for name, kind in kinds.items()}
-        self.time_column = time_column_of(is_time)
-        if not is_time[self.time_column]:
-            raise EntityRowsError(
-                f"entity column '{self.time_column}' holds {kinds[self.time_column].simpleString()}, not timestamps",
-                hint="cast it to a timestamp",
-            )
-        self._span: tuple[int, int | None, int | None] | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Columns, in order."""
-        return list(self.rows.columns)
-
-    def kind(self, name: str) -> pa.DataType:
-        """The Arrow type of a column."""
-        from pyspark.sql.pandas.types import to_arrow_type
-
-        return to_arrow_type(self.rows.schema[name].dataType)
-
-    def measured(self) -> tuple[int, int | None, int | None]:
-        """How many rows, and the oldest and newest time in microseconds; a small Spark job, once."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        if self._span is None:
-            time = self._times()
-            count, low, high = self.rows.agg(F.count(F.lit(1)), F.min(time), F.max(time)).collect()[0]
-            self._span = count, low, high
-        return self._span
-
-    def span(self) -> tuple[datetime | None, datetime | None]:
-        """Oldest and newest entity time, UTC."""
-        _, low, high = self.measured()
-        return (None, None) if low is None or high is None else (moment(low, "us"), moment(high, "us"))
-
-    def asked(self, keys: Sequence[str], *, whole: bool) -> Asked:
-        """See ``Asked``."""
-        from pyspark.sql import functions as F  # noqa: N812
-
-        count, low, high = self.measured()
-        kinds = {name: self.kind(name) for name in keys}
-        own = [
-            carried(column_of(name), self.rows.schema[name].dataType, kinds[name]).alias(f"r{number}")
-            for number, name in enumerate(keys)
-        ]
-        users = [column_of(name).alias(f"u{number}") for number, name in enumerate(self.names)] if whole else []
-        row = F.monotonically_increasing_id().alias(ROW)
-        frame = self.rows.select(row, self._times().alias(TIME), *own, *users)
-        return Asked(frame, tuple(keys), kinds, "us", count, low, high, True, tuple(self.names) if whole else ())
-
-    def _times(self):  # type: ignore[no-untyped-def]
-        return carried(
-            column_of(self.time_column), self.rows.schema[self.time_column].dataType, pa.timestamp("us", "UTC")
-        )
+    count, low, high = rows.measured()
+    kinds = {name: rows.kind(name) for name in keys}
+    own = [
+        carried(column_of(name), rows.rows.schema[name].dataType, kinds[name]).alias(f"r{number}")
+        for number, name in enumerate(keys)
+    ]
+    names = tuple(rows.names) if whole else ()
+    users = [column_of(name).alias(f"u{number}") for number, name in enumerate(names)]
+    row = F.monotonically_increasing_id().alias(ROW)
+    frame = rows.rows.select(row, rows.instants().alias(TIME), *own, *users)
+    return Asked(frame, tuple(keys), kinds, "us", count, low, high, True, names)
 
 
 def asked_of(session: SparkSession, rows: EntityRows, keys: Sequence[str], *, whole: bool) -> Asked:
