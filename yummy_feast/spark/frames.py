@@ -40,13 +40,12 @@ class SourceFrame:
     """Rows of a source, not read yet.
 
     frame: columns ``c0, c1, …`` in the carriers of the scan's types, in the order asked for; ``PLACE``; and ``START`` if
-    ``has_start``. pieces, total: read of how many. rows: in those pieces, None where nobody knows without reading.
-    native: read by Spark itself.
+    ``has_start``. pieces: how many are read. rows: in those pieces, None where nobody knows without reading. native:
+    read by Spark itself.
     """
 
     frame: DataFrame
     pieces: int
-    total: int
     rows: int | None
     native: bool
     has_start: bool
@@ -73,7 +72,7 @@ def frame_of(session: SparkSession, scan: Scan, columns: Sequence[str], prune: P
         from yummy_feast.spark.frames_pieces import read_pieces
 
         frame = read_pieces(session, pieces, fields, has_start=has_start)
-    return SourceFrame(frame, len(pieces), scan.total_pieces, rows, table is not None, has_start)
+    return SourceFrame(frame, len(pieces), rows, table is not None, has_start)
 
 
 def reader_of(name: str) -> Reader:

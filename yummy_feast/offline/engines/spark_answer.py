@@ -194,7 +194,7 @@ class _Look:
             location=scan.location,
             snapshot=scan.snapshot,
             pieces_read=source.pieces,
-            pieces_total=source.total,
+            pieces_total=scan.total_pieces,
             columns=self.view.columns,
             time_field=plan.time,
             start=show(self._start),
