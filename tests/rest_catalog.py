@@ -164,5 +164,3 @@ def rest_catalog(folder: Path, warehouse: str, properties: Mapping[str, str] | N
         server.server_close()
         thread.join()
         catalog.close()
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
@@ -21,12 +21,13 @@ from yummy_feast.errors import (
     SourceReadError,
     UnsupportedTableError,
 )
-from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySource
-from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
+from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan, SourceContext, YummySource
+from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table, refusal
 from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
 from yummy_feast.sources.files import Location, first_line, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
+from yummy_feast.sources.parquet_native import native_file, readable_by_name
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
 from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
@@ -162,7 +163,9 @@ class DeltaScan(Scan):
         self._at_version = at_version
         self.snapshot = f"version {table.version()}"
         with _table_errors(place.text):
-            self.schema, self._columns = columns_of_table(table, place.text)
+            # A scan of such a table may still be read by Spark, which needs no more than its version and schema.
+            self._refusal = refusal(table, place.text)
+            self.schema, self._columns = columns_of_table(table)
             self._files = files_of_table(table, place, self.schema, self._columns)
         self._date_partition = date_partition
         self._footers: dict[str, ParquetFooter] = {}
@@ -175,17 +178,39 @@ class DeltaScan(Scan):
         return delta_state(self._table, self._files)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
-        """See ``Scan.pieces``. SourceReadError if the log names a file that is missing."""
+        """See ``Scan.pieces``. SourceReadError if the log names a file that is missing, UnsupportedTableError for a
+        table that would be read wrongly.
+        """
+        return [piece for _, pieces in self._by_file(prune) for piece in pieces]
+
+    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
+        """See ``Scan.native``: the version's files as plain Parquet, if that is what they are; as a Delta table of this
+        version, if deleted rows or more than the names of columns must be looked up in the log.
+        """
+        if self._refusal is not None or any(item.keep is not None for item in self._files):
+            files = tuple(NativeFile(item.file.text) for item in self._files)
+            return NativeTable("delta", self._place.text, str(self._table.version()), files)
+        found = [(item, pieces) for item, pieces in self._by_file(prune) if pieces]
+        files_of_columns = [(self._footers[item.file.text], self._columns_in(item)) for item, _ in found]
+        if not readable_by_name(columns, self.schema, files_of_columns):
+            return None
+        chosen = [native_file(file, columns, pieces) for file, (_, pieces) in zip(files_of_columns, found, strict=True)]
+        return NativeTable("parquet", self._place.text, str(self._table.version()), tuple(chosen))
+
+    def _by_file(self, prune: Prune | None) -> list[tuple[DeltaFile, list[Piece]]]:
+        """The files that may hold wanted rows, and the pieces of each."""
+        if self._refusal is not None:
+            raise self._refusal
         parts = WantedParts(prune, self.schema, self._date_partition)
         seen = self._seen_in(parts.state)
         chosen = [(item, parts.of(seen=item.file.text in seen)) for item in self._files]
         chosen = [(item, wanted) for item, wanted in chosen if wanted.may_hold(item.bounds)]
         footers = self._footers_of([item for item, _ in chosen])
-        return [
-            parts.marked(cast("Piece", piece), wanted)
-            for (item, wanted), footer in zip(chosen, footers, strict=True)
-            for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
-        ]
+        found = []
+        for (item, wanted), footer in zip(chosen, footers, strict=True):
+            pieces = parquet_pieces(footer, self._columns_in(item), wanted, _whole_mask(item, footer))
+            found.append((item, [parts.marked(cast("Piece", piece), wanted) for piece in pieces]))
+        return found
 
     def _seen_in(self, state: str) -> frozenset[str]:
         """Files that ``state`` covers, asked of the log once."""
@@ -211,7 +236,9 @@ class DeltaScan(Scan):
             self._footers.update((footer.file.text, footer) for footer in found)
             return [self._footers[item.file.text] for item in files]
 
-    def _file_columns(self, item: DeltaFile, footer: ParquetFooter) -> Mapping[str, FileColumn]:
+    def _columns_in(self, item: DeltaFile) -> Mapping[str, FileColumn]:
+        """How the columns come out of a file whose footer has been read."""
+        footer = self._footers[item.file.text]
         return {
             column.name: FileColumn(
                 column.type,

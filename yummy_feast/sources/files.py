@@ -154,7 +154,9 @@ def locate(path: str, context: SourceContext) -> Location:
     if scheme == "file":
         path = unquote(urlsplit(path).path)
     elif scheme:
-        raise ConfigError(f"'{path}': scheme '{scheme}' is not supported", hint="a local path, file://, s3://, gs:// or abfss://")
+        raise ConfigError(
+            f"'{path}': scheme '{scheme}' is not supported", hint="a local path, file://, s3://, gs:// or abfss://"
+        )
     local = context.repo_path / Path(path).expanduser()
     return Location(pafs.LocalFileSystem(), os.path.abspath(local), is_local=True)
 

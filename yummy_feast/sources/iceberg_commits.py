@@ -49,9 +49,7 @@ def create_table(catalog: Catalog, name: str, schema: pa.Schema) -> None:
             return
 
 
-def append_rows(
-    catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table], branch: str | None = None
-) -> None:
+def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table], branch: str | None = None) -> None:
     """Add rows in one commit, to ``branch`` if one is named.
 
     fitting: the rows for the table as it is now, whose columns another writer may have changed.

@@ -191,7 +191,9 @@ def test_key_value_folders_are_columns_and_prune(
     assert found == [{"day": dt.date(2026, 11, 2), "country": "PL", "n": 2, "id": 2}]
     assert opened == [f"{bucket}/t/day=2026-11-02/country=PL/n=2/x.parquet"]
     # New rows find their folders.
-    source.append(pa.table({"day": [dt.date(2026, 11, 9)], "country": ["FR"], "n": [9], **rows(7).to_pydict()}), context)
+    source.append(
+        pa.table({"day": [dt.date(2026, 11, 9)], "country": ["FR"], "n": [9], **rows(7).to_pydict()}), context
+    )
     assert len(source.files(context)) == 9
     again = source.scan(context)
     assert read(again, ["id"], again.pieces(Prune("day", None, None, {"n": pa.array([9])})))["id"].to_pylist() == [7]
