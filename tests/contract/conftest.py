@@ -1,5 +1,6 @@
-"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for formats over every format
-on this machine and on S3; that for online stores over every layout, on one server and in a cluster, called and awaited.
+"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for formats over every
+format, on this machine and on S3; that for online stores over every layout, on one server and in a cluster, called and
+awaited.
 """
 
 from __future__ import annotations

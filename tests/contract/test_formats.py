@@ -20,7 +20,6 @@ from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceNotFo
 from yummy_feast.sources.base import Scan
 from yummy_feast.values import value_type_of
 
-
 # ------------------------------------------------------------------------------ types and values
 
 NOON = dt.datetime(2026, 11, 1, 12, 0, 0, 123000)  # noqa: DTZ001 - naive on purpose

@@ -183,6 +183,11 @@ class DeltaScan(Scan):
         """
         return [piece for _, pieces in self._by_file(prune) for piece in pieces]
 
+    @property
+    def total_pieces(self) -> int:
+        """See ``Scan.total_pieces``; of a table that is refused, its files."""
+        return len(self._files if self._refusal is not None else self.pieces())
+
     def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
         """See ``Scan.native``: the version's files as plain Parquet, if that is what they are; as a Delta table of this
         version, if deleted rows or more than the names of columns must be looked up in the log.

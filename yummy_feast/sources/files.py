@@ -1,4 +1,4 @@
-"""Where files lie: paths, folders, globs and lists, local or in an object store, and the ``key=value`` folders between them.
+"""Where files lie: paths, folders, globs and lists, local or in an object store, and ``key=value`` folders between.
 
 ``list_files`` turns what a user wrote into files in a fixed order; ``StoredFile.open`` opens one and notices when it
 was replaced since it was listed, because a row number found in the old file means nothing in the new one.

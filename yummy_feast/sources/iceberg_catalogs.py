@@ -1,4 +1,4 @@
-"""Iceberg catalogs: opened with pyiceberg's own keys, with our storage options behind them, and their errors as ours."""
+"""Iceberg catalogs: opened with pyiceberg's own keys and our storage options behind them, their errors as ours."""
 
 from __future__ import annotations
 

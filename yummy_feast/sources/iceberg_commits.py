@@ -53,8 +53,8 @@ def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table
     """Add rows in one commit, to ``branch`` if one is named.
 
     fitting: the rows for the table as it is now, whose columns another writer may have changed.
-    SourceReadError if nobody can say whether the commit was made; pyiceberg's CommitFailedException if it was not, after
-    all tries.
+    SourceReadError if nobody can say whether the commit was made; pyiceberg's CommitFailedException if it was not,
+    after all tries.
     """
     from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
     from pyiceberg.table.refs import MAIN_BRANCH

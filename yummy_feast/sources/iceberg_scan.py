@@ -98,6 +98,14 @@ class IcebergScan(Scan):
         """
         return [piece for _, _, pieces in self._by_file(prune) for piece in pieces]
 
+    @property
+    def total_pieces(self) -> int:
+        """See ``Scan.total_pieces``; of a table that is refused, its files."""
+        try:
+            return len(self.pieces())
+        except UnsupportedTableError:
+            return 0 if self._at is None else len(data_files(self._table, self._at))
+
     def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
         """See ``Scan.native``: the snapshot's files as plain Parquet, if that is what they are; as an Iceberg table, if
         rows were deleted.

@@ -99,7 +99,7 @@ def _leaves(footer: ParquetFooter) -> Iterator[tuple[str, list[str]]]:
 
 def _is_plain(kind: pa.DataType, tests: Sequence[object] = _TOP) -> bool:
     if pt.is_decimal(kind):
-        return bool(kind.precision <= 38 and 0 <= kind.scale)
+        return bool(kind.precision <= 38 and kind.scale >= 0)
     if pt.is_list(kind) or pt.is_large_list(kind):
         return _is_plain(kind.value_type, _PLAIN)
     if pt.is_struct(kind):

@@ -1,7 +1,7 @@
 """``storage_options``: one dictionary for all object stores, in any usual spelling.
 
-pyarrow, deltalake, pyiceberg and fsspec spell the same settings in four ways. A store's settings class asks ``read`` for
-its own; what belongs to another store is none of its business, and what belongs to nobody is an error.
+pyarrow, deltalake, pyiceberg and fsspec spell the same settings in four ways. A store's settings class asks ``read``
+for its own; what belongs to another store is none of its business, and what belongs to nobody is an error.
 """
 
 from __future__ import annotations

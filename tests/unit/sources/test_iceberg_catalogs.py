@@ -96,7 +96,7 @@ def test_glue_that_is_away(tmp_path: Path) -> None:
 
 def test_hive_needs_its_client(tmp_path: Path) -> None:
     context = SourceContext(tmp_path, {}, {"lake": {"type": "hive", "uri": "thrift://127.0.0.1:9"}})
-    with pytest.raises((MissingExtraError, SourceReadError), match="lake.ns.rows") as caught:
+    with pytest.raises((MissingExtraError, SourceReadError), match=r"lake\.ns\.rows") as caught:
         source().scan(context)
     assert "pyiceberg[hive]" in str(caught.value) or isinstance(caught.value, SourceReadError)
 

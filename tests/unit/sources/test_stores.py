@@ -47,7 +47,7 @@ def test_uris(uri: str, parts: tuple[str, str, str]) -> None:
 
 def test_what_is_no_object() -> None:
     assert not any(map(is_object_uri, ["data", "/data", "file:///data", "ftp://x/y", "s3", "http://x"]))
-    with pytest.raises(ConfigError, match="'ftp'.*gs://"):
+    with pytest.raises(ConfigError, match=r"'ftp'.*gs://"):
         locate("ftp://x/y", SourceContext(Path("/")))
 
 
