@@ -16,8 +16,10 @@ from urllib.parse import unquote, urlsplit
 
 from pyiceberg import exceptions
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.catalog.rest import CreateTableRequest
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
+from pyiceberg.schema import Schema
 from pyiceberg.table import CommitTableRequest, Table
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 
 TOKEN = "bearer-hush-do-not-log-me"
 _ERRORS: dict[type[Exception], int] = {
@@ -61,7 +63,7 @@ class RestCatalog:
                 found = self.catalog.list_tables(namespace)
                 return {"identifiers": [{"namespace": list(item[:-1]), "name": item[-1]} for item in found]}
             case "POST", ["namespaces", namespace, "tables"]:
-                return self._create(namespace, CreateTableRequest.model_validate_json(body))
+                return self._create(namespace, json.loads(body))
             case "GET" | "HEAD", ["namespaces", namespace, "tables", name]:
                 return _loaded(self.catalog.load_table((namespace, name)))
             case "POST", ["namespaces", namespace, "tables", name]:
@@ -76,14 +78,15 @@ class RestCatalog:
             case _:
                 raise NotImplementedError(f"{method} {parts}")
 
-    def _create(self, namespace: str, wanted: CreateTableRequest) -> Any:
+    def _create(self, namespace: str, wanted: dict[str, Any]) -> Any:
+        spec, order = wanted.get("partition-spec"), wanted.get("write-order")
         made = self.catalog.create_table(
-            (namespace, wanted.name),
-            schema=wanted.table_schema,
-            location=wanted.location,
-            partition_spec=wanted.partition_spec,
-            sort_order=wanted.write_order,
-            properties=wanted.properties,
+            (namespace, wanted["name"]),
+            schema=Schema.model_validate(wanted["schema"]),
+            location=wanted.get("location"),
+            partition_spec=PartitionSpec.model_validate(spec) if spec else UNPARTITIONED_PARTITION_SPEC,
+            sort_order=SortOrder.model_validate(order) if order else UNSORTED_SORT_ORDER,
+            properties=wanted.get("properties") or {},
         )
         return _loaded(made)
 

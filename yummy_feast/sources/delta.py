@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -36,6 +38,9 @@ from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+
+_COMMIT_TRIES = 8
 
 
 class DeltaSource(YummySource):
@@ -90,16 +95,28 @@ class DeltaSource(YummySource):
         """See ``YummySource.append``: one commit, tried again if another writer was faster."""
         if self.version is not None or self.timestamp is not None:
             raise ConfigError(f"source '{self.name}' is pinned to a version", hint="rows cannot be added to the past")
+        for attempt in range(_COMMIT_TRIES):
+            try:
+                self._write(self._appended(table, context, create=create), context, mode="append")
+            except SourceReadError as error:
+                # Overtaken: deltalake has tried again itself, but not where another writer made the table.
+                if attempt == _COMMIT_TRIES - 1 or not _was_overtaken(error):
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+            else:
+                return
+
+    def _appended(self, table: pa.Table, context: SourceContext, *, create: bool) -> pa.Table:
+        """The rows in the types of the table as it is now, or of one that is to be made."""
         try:
             stored = self._table(context)
         except SourceNotFoundError:
             if not create:
                 raise
-            self._write(lake_table(table, self.path), context, mode="append")
-            return
+            return lake_table(table, self.path)
         schema = pa.schema(stored.schema().to_arrow())
         plain = pa.schema([column.with_type(plain_type(column.type)) for column in schema])
-        self._write(conformed(table, plain, self.path), context, mode="append")
+        return conformed(table, plain, self.path)
 
     def replace(self, table: pa.Table, context: SourceContext, *, allow_overwrite: bool) -> None:
         """See ``YummySource.replace``. Older versions stay readable."""
@@ -190,12 +207,14 @@ class DeltaScan(Scan):
 
     def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
         """See ``Scan.native``: the version's files as plain Parquet, if that is what they are; as a Delta table of this
-        version, if deleted rows or more than the names of columns must be looked up in the log.
+        version, if only its own reader knows what they mean.
         """
-        if self._refusal is not None or any(item.keep is not None for item in self._files):
+        if self._refusal is not None:
             files = tuple(NativeFile(item.file.text) for item in self._files)
             return NativeTable("delta", self._place.text, str(self._table.version()), files)
         found = [(item, pieces) for item, pieces in self._by_file(prune) if pieces]
+        if any(item.keep is not None for item, _ in found):
+            return None
         files_of_columns = [(self._footers[item.file.text], self._columns_in(item)) for item, _ in found]
         if not readable_by_name(columns, self.schema, files_of_columns):
             return None
@@ -252,6 +271,12 @@ class DeltaScan(Scan):
             )
             for column in self.schema
         }
+
+
+def _was_overtaken(error: SourceReadError) -> bool:
+    """Whether a commit failed because of another one, and so is not there."""
+    failed = isinstance(error.__cause__, _deltalake().exceptions.CommitFailedError)
+    return failed or "already exists" in error.message
 
 
 def _travel(table: DeltaTable, timestamp: str, uri: str) -> None:

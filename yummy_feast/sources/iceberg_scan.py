@@ -108,7 +108,7 @@ class IcebergScan(Scan):
 
     def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
         """See ``Scan.native``: the snapshot's files as plain Parquet, if that is what they are; as an Iceberg table, if
-        rows were deleted.
+        only its own reader can apply its deletes.
         """
         if self._at is None:
             return None
@@ -117,7 +117,7 @@ class IcebergScan(Scan):
         except UnsupportedTableError:
             return self._native_table()
         if any(task.delete_files for task, _, _ in found):
-            return self._native_table()
+            return None
         files = [(self._footers.get(task.file.file_path), columns_in) for task, columns_in, _ in found]
         plain = [(footer, columns_in) for footer, columns_in in files if footer is not None and columns_in is not None]
         if len(plain) < len(found) or not readable_by_name(columns, self.schema, plain):

@@ -1,13 +1,13 @@
 """Delta and Iceberg tables read by their own readers of Spark, at the version or snapshot that our scan resolved.
 
-For what only they can apply or do faster: deletion vectors, deletes by position and by value, columns that go by ids.
+For what only they can apply: deletes by value, structs whose children go by ids, features of tables we do not know.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 _FILE, _ROW, _KEY, _NUMBER = "__file", "__row", "__key", "__number"
+_SCHEME = "^([a-z0-9]+:)?/+"
 
 
 def read_delta(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) -> DataFrame:
@@ -56,11 +57,6 @@ def _placed(
     return joined.select(*[column_of(name) for name in names], (number + F.col(_ROW)).alias(PLACE))
 
 
-_SCHEME = "^([a-z0-9]+:)?/+"
-
-
 def bare(path: str) -> str:
     """A path without what each library writes in its own way: the scheme, and how many slashes follow it."""
-    import re
-
-    return re.sub(_SCHEME, "", unquote(path) if path.startswith("file:") else path)
+    return re.sub(_SCHEME, "", path)
