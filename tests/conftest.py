@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis profiles, which online server, and one S3 server for all that ask for it."""
+"""What every test shares: hypothesis profiles, which online server, one S3 server and one Spark for all that ask."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,9 @@ from hypothesis import HealthCheck, settings
 
 from tests import online_server
 from tests.s3_server import S3Server, moto_server
+from tests.spark_session import spark_session
+
+__all__ = ["spark_session"]
 
 # No deadline: a shared machine may stall any example. In CI every run draws the same examples, so that a red run is
 # about the change; a developer's run keeps looking for new ones.

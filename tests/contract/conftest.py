@@ -14,13 +14,12 @@ import pytest
 from tests.contract.engine_kit import Kit
 from tests.contract.format_cases import CASES, FormatCase
 from tests.contract.online_kit import OnlineKit
-from tests.contract.spark_session import spark_session
 from tests.online_server import address, cluster, cluster_of_session, server
 from yummy_feast.offline.engines.table import ENGINES
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.redis import RedisSettings, connect
 
-__all__ = ["address", "cluster", "cluster_of_session", "server", "spark_session"]
+__all__ = ["address", "cluster", "cluster_of_session", "server"]
 
 
 def params_of(engine: str) -> list[Any]:

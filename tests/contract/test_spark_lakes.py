@@ -29,17 +29,9 @@ from yummy_feast.spark.frames import PLACE, frame_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
-NEEDED = ("io.delta.sql.DeltaSparkSessionExtension", "org.apache.iceberg.spark.source.IcebergSource")
-
 
 @pytest.fixture(scope="module")
 def session(spark_session: Any) -> Any:
-    for name in NEEDED:
-        found = spark_session._jvm.java.lang.Thread.currentThread().getContextClassLoader()
-        try:
-            found.loadClass(name)
-        except Exception as error:  # noqa: BLE001 - py4j wraps whatever Java says
-            pytest.skip(f"not on the class path: {name} ({type(error).__name__})")
     return spark_session
 
 

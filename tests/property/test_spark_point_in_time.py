@@ -12,13 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.contract.engine_kit import Kit, view
-from tests.contract.spark_session import spark_session
 from tests.property.harness import Repo
 from tests.property.test_point_in_time import check, corrected_twice
 from tests.property.worlds import World, worlds
 from yummy_feast import ParquetSource, YummyOfflineStore
 
-__all__ = ["spark_session"]
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from yummy_feast.sources.iceberg_catalogs import catalog_kind
 from yummy_feast.sources.object_store import S3Settings, overriding
 from yummy_feast.spark.stores import s3_options
 
@@ -25,17 +26,9 @@ _PYTHON = ("py-io-impl", "py-catalog-impl", "py-location-provider-impl", "pool_p
 _STORES = ("s3.", "client.", "gcs.", "adls.", "aws_")
 
 
-def kind_of(keys: Mapping[str, str]) -> str:
-    """``sql``, ``rest``, ``hive``, ``glue`` and so on: what ``type`` says, else what ``uri`` begins with."""
-    if "type" in keys:
-        return keys["type"].lower()
-    scheme = keys.get("uri", "").partition("://")[0].lower()
-    return {"http": "rest", "https": "rest", "thrift": "hive"}.get(scheme, "sql")
-
-
 def needs_of(keys: Mapping[str, str]) -> set[str]:
     """What of ``pins.PACKAGES`` a catalog needs beside Iceberg's own."""
-    kind = kind_of(keys)
+    kind = catalog_kind(keys)
     needs = {"glue", "s3"} if kind in ("glue", "dynamodb") else set()
     if kind == "sql":
         dialect = urlsplit(keys.get("uri", "")).scheme.partition("+")[0]
@@ -57,7 +50,7 @@ def catalog_conf(name: str, keys: Mapping[str, str], options: Mapping[str, str],
     own = {key: value for key, value in keys.items() if key not in _PYTHON and not key.startswith(_STORES)}
     conf = {key: value for key, value in own.items() if key not in ("type", "uri", "warehouse")} | found
     if "warehouse" in keys:
-        conf["warehouse"] = _warehouse(keys["warehouse"], kind_of(keys), repo_path)
+        conf["warehouse"] = _warehouse(keys["warehouse"], catalog_kind(keys), repo_path)
     if any(key.lower() == _DELEGATION for key in keys):
         # The catalog hands out credentials for each table, which Iceberg's own file io takes and Hadoop's does not.
         conf.update({key: value for key, value in keys.items() if key.startswith(("s3.", "client."))})
@@ -86,7 +79,7 @@ def by_path_conf(warehouse: Path) -> dict[str, str]:
 
 
 def _kind_conf(keys: Mapping[str, str], repo_path: Path) -> dict[str, str] | None:
-    kind = kind_of(keys)
+    kind = catalog_kind(keys)
     if kind in _CLASSES:
         return {"catalog-impl": _CLASSES[kind]}
     if kind not in _TYPES:

@@ -1,8 +1,8 @@
 """From settings to what Spark is told: pure data, nothing is started here.
 
-What a session is told comes in two parts. ``start`` is for the moment it starts: it becomes a command line, which
-everybody on the machine can read, so no credential is in it. ``running`` is set on the running session, whoever
-started it, and holds the rest.
+What a session is told comes in two parts. ``start`` is how it begins: it becomes a command line, which everybody on the
+machine can read, so no credential is in it. ``running`` leads to stores and catalogs: it is set on the running session,
+whoever started it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yummy_feast.spark.catalogs import by_path_conf, catalog_conf, needs_of
 from yummy_feast.spark.jars import holds
 from yummy_feast.spark.pins import CARRIED, PACKAGES, packages_for
 from yummy_feast.spark.settings import SparkSettings, is_secret
-from yummy_feast.spark.stores import hadoop_options
+from yummy_feast.spark.stores import hadoop_options, speaks_of
 
 _HADOOP = "spark.hadoop."
 _EXTENSIONS = {
@@ -38,6 +38,9 @@ _FIXED_SQL = (
     "spark.sql.cache.serializer",
     "spark.sql.artifact.",
 )
+_PACKAGES = "spark.jars.packages"
+_LISTS = ("spark.sql.extensions", "spark.jars", _PACKAGES, "spark.jars.excludes")
+"""To these, users' own add; all else they replace. No packages at all are asked for by an empty list."""
 _FREE = ("spark.sql.", "spark.databricks.delta.", _HADOOP)
 
 
@@ -72,6 +75,8 @@ def needs(settings: SparkSettings, installed: Iterable[str], environment: Mappin
     says_s3 = any(name in str(settings.conf) for name in ("s3a://", "s3://", "fs.s3a."))
     if store.endpoint or store.region or store.key or store.foreign or says_s3:
         wanted.add("s3")
+    if speaks_of("azure", settings.storage_options):
+        wanted.add("azure")
     return tuple(name for name in PACKAGES if name in wanted)
 
 
@@ -85,11 +90,13 @@ def derive(
     """
     if jars:
         formats = [name for name in _EXTENSIONS if holds(jars, PACKAGES[name][0])]
+    elif settings.conf.get(_PACKAGES) == "":
+        wanted, formats = (), []
     else:
         formats = [name for name in _EXTENSIONS if name in wanted]
-    start = {**_usual_start(settings, machine), **_format_start(formats)}
+    start = {**_usual_start(settings, machine), **_usual_sql(settings), **_format_start(formats)}
     start.update(_jars(settings, wanted, jars, ivy_settings))
-    running = _usual_running(settings)
+    running: dict[str, str] = {}
     if "iceberg" in formats or settings.is_connect:
         running.update(by_path_conf(machine.temporary / "iceberg"))
         for name, keys in settings.catalogs.items():
@@ -112,7 +119,7 @@ def _with_own(start: dict[str, str], running: dict[str, str], settings: SparkSet
     """What users say themselves, in its place; extensions and lists of jars add to ours."""
     for key, value in settings.conf.items():
         running.pop(running_name(key), None)
-        if key in ("spark.sql.extensions", "spark.jars") and start.get(key):
+        if key in _LISTS and value and start.get(key):
             start[key] = _joined(value, start[key])
         elif is_fixed(key):
             start[key] = value
@@ -181,13 +188,13 @@ def _jars(
     packages = packages_for(wanted)
     if not packages:
         return {}
-    conf = {"spark.jars.packages": ",".join(map(str, packages)), "spark.jars.excludes": ",".join(CARRIED)}
+    conf = {_PACKAGES: ",".join(map(str, packages)), "spark.jars.excludes": ",".join(CARRIED)}
     if ivy_settings is not None and not {"spark.jars.ivySettings", "spark.jars.repositories"} & settings.conf.keys():
         conf["spark.jars.ivySettings"] = str(ivy_settings)
     return conf
 
 
-def _usual_running(settings: SparkSettings) -> dict[str, str]:
+def _usual_sql(settings: SparkSettings) -> dict[str, str]:
     conf = {
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",

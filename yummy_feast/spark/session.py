@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yummy_feast.errors import ConfigError, MissingExtraError
-from yummy_feast.spark.conf import Machine, SparkConf, derive, needs, running_name
+from yummy_feast.spark.conf import Machine, SparkConf, derive, is_fixed, needs, running_name
 from yummy_feast.spark.ivy import write_central_only
 from yummy_feast.spark.jars import folder_for, jars_in
 from yummy_feast.spark.java import find_java
@@ -32,11 +32,12 @@ _CATALOGS = "spark.sql.catalog."
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A session, the settings it was last told, and what was set on it for them."""
+    """A session, the settings it was last told, what was set on it for them, and how it began, if that was here."""
 
     session: Any
     settings: SparkSettings
     running: Mapping[str, str]
+    began: Mapping[str, str]
 
 
 _lock = threading.Lock()
@@ -60,14 +61,16 @@ def session(settings: SparkSettings) -> SparkSession:
         told = next((told for told in _last if told.session is found), None)
         if told is not None and told.settings == settings:
             return told.session  # type: ignore[no-any-return]
-        if found is not None:
+        if found is None:
+            found, conf = _connected(settings) if settings.is_connect else _started(settings)
+            told = _Told(found, settings, {}, conf.start)
+        else:
             conf = _derived(settings, (), None)
             _compare(found, conf)
-        else:
-            found, conf = _connected(settings) if settings.is_connect else _started(settings)
+            told = told or _Told(found, settings, {}, {})
         with _redacted(settings, conf, "Spark does not take a setting"):
-            _tell(found, conf, settings, {} if told is None else told.running)
-        _last[:] = [_Told(found, settings, conf.running)]
+            _tell(told, conf, settings)
+        _last[:] = [_Told(found, settings, conf.running, told.began)]
         return found  # type: ignore[no-any-return]
 
 
@@ -120,6 +123,9 @@ def _connected(settings: SparkSettings) -> tuple[Any, SparkConf]:
             found = builder.remote(settings.master).getOrCreate()
             # The address alone proves nothing: ask it something.
             found.conf.get("spark.sql.session.timeZone")
+            for key, value in conf.start.items():
+                if not is_fixed(key):
+                    found.conf.set(key, value)
     except (PySparkImportError, ImportError) as error:
         raise MissingExtraError.of("spark-connect", f"a master of sc:// ({_place(settings)})") from error
     _compare(found, conf)
@@ -134,18 +140,23 @@ def _derived(settings: SparkSettings, jars: Sequence[Path], ivy_settings: Path |
     return derive(settings, Machine(sys.executable, memory, temporary), wanted, jars, ivy_settings)
 
 
-def _tell(found: Any, conf: SparkConf, settings: SparkSettings, before: Mapping[str, str]) -> None:
-    """Set what a running session takes. before: what we set on it for other settings, which then goes."""
+def _tell(told: _Told, conf: SparkConf, settings: SparkSettings) -> None:
+    """Set what leads to stores and catalogs; what was set for other settings goes. What others set stays, unless
+    ``spark_conf`` itself says otherwise.
+    """
+    found, before = told.session, told.running
     own = {running_name(key) for key in settings.conf}
     for key in before.keys() - conf.running.keys():
-        found.conf.unset(key)
+        if key in told.began:
+            found.conf.set(key, told.began[key])
+        else:
+            found.conf.unset(key)
     for key, value in conf.running.items():
         there = found.conf.get(key, None)
-        is_ours = there is None or there == before.get(key)
-        if key in own or (is_ours and there != value):
+        if there != value and (key in own or there is None or there == before.get(key)):
             found.conf.set(key, value)
-    names = {key for key in {*before, *conf.running} if before.get(key) != conf.running.get(key)}
-    if before and any(key.startswith(_CATALOGS) for key in names) and not is_remote(found):
+    changed = {key for key in {*before, *conf.running} if before.get(key) != conf.running.get(key)}
+    if before and any(key.startswith(_CATALOGS) for key in changed) and not is_remote(found):
         # Spark keeps a catalog that it has opened, whatever its settings are now.
         found._jsparkSession.sessionState().catalogManager().reset()
 
@@ -194,6 +205,6 @@ def _reason(text: str) -> str:
 
 
 def _hint(reason: str, conf: SparkConf) -> str:
-    if "spark.jars.packages" in conf.start and ("JAVA_GATEWAY_EXITED" in reason or "unresolved" in reason):
+    if conf.start.get("spark.jars.packages") and ("JAVA_GATEWAY_EXITED" in reason or "unresolved" in reason):
         return "no network? fetch its jars ahead with `yummy spark jars DIR` and set spark_jars: DIR"
     return "see spark_conf in feature_store.yaml, and what Spark wrote before"
