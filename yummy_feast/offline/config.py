@@ -80,8 +80,6 @@ def _checked(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
     if engine in OLD_ENGINES:
         warnings.warn(f"offline_store.engine {engine} is now duckdb", DeprecationWarning, stacklevel=3)
         values["engine"] = engine = "duckdb"
-    if engine == "spark" and engine not in ENGINES:
-        raise ConfigError("offline_store.engine: spark is not in this version", hint="use engine: duckdb")
     if engine not in ENGINES:
         raise ConfigError(f"offline_store.engine is '{engine}'", hint=nearest(str(engine), ENGINES))
     if values.get("memory_limit") is not None:

@@ -13,7 +13,7 @@ from yummy_feast.cli.spark import _MORE
 from yummy_feast.errors import ConfigError, MissingExtraError, SourceReadError
 from yummy_feast.spark import ivy
 from yummy_feast.spark.ivy import artifact, carried_jars, fetch_jars, ivy_module, write_central_only
-from yummy_feast.spark.jars import MANIFEST, faults, read_manifest
+from yummy_feast.spark.jars import MANIFEST, faults
 from yummy_feast.spark.pins import PACKAGES, USUAL, packages_for
 
 # A JVM for `-version`, else Ivy: it brings each package that ivy.xml asks for, something that the first one needs, and

@@ -38,7 +38,7 @@ def test_versions(version: int) -> None:
 
 
 def test_no_version() -> None:
-    assert parse_version("The operation couldn’t be completed. Unable to locate a Java Runtime.") is None
+    assert parse_version("Unable to locate a Java Runtime.") is None
 
 
 def test_the_home_goes_before_the_path(tmp_path: Path) -> None:
