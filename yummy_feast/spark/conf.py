@@ -127,7 +127,7 @@ def _with_own(start: dict[str, str], running: dict[str, str], settings: SparkSet
             running[running_name(key)] = value
             if not is_secret(key):
                 start[key] = value
-    own = tuple(key for key in settings.conf if is_fixed(key) and key != "spark.remote")
+    own = tuple(key for key in settings.conf if is_fixed(key) and key not in ("spark.remote", *_LISTS))
     return SparkConf(start, running, own)
 
 

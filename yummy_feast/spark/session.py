@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from yummy_feast.errors import ConfigError, MissingExtraError
 from yummy_feast.spark.conf import Machine, SparkConf, derive, is_fixed, needs, running_name
@@ -60,7 +60,7 @@ def session(settings: SparkSettings) -> SparkSession:
         found: Any = active()
         told = next((told for told in _last if told.session is found), None)
         if told is not None and told.settings == settings:
-            return told.session  # type: ignore[no-any-return]
+            return cast("SparkSession", found)
         if found is None:
             found, conf = _connected(settings) if settings.is_connect else _started(settings)
             told = _Told(found, settings, {}, conf.start)
@@ -71,7 +71,7 @@ def session(settings: SparkSettings) -> SparkSession:
         with _redacted(settings, conf, "Spark does not take a setting"):
             _tell(told, conf, settings)
         _last[:] = [_Told(found, settings, conf.running, told.began)]
-        return found  # type: ignore[no-any-return]
+        return cast("SparkSession", found)
 
 
 def active() -> SparkSession | None:
@@ -83,9 +83,8 @@ def active() -> SparkSession | None:
         found: Any = SparkSession.active()
     except PySparkRuntimeError:
         return None
-    if is_remote(found):
-        return None if found.is_stopped else found
-    return None if found.sparkContext._jsc is None else found
+    is_over = found.is_stopped if is_remote(found) else found.sparkContext._jsc is None
+    return None if is_over else cast("SparkSession", found)
 
 
 def is_remote(found: Any) -> bool:
@@ -119,17 +118,35 @@ def _connected(settings: SparkSettings) -> tuple[Any, SparkConf]:
     conf = _derived(settings, (), None)
     builder: Any = SparkSession.builder
     try:
-        with _redacted(settings, conf, f"the Spark Connect server at {_place(settings)} does not answer"):
-            found = builder.remote(settings.master).getOrCreate()
-            # The address alone proves nothing: ask it something.
-            found.conf.get("spark.sql.session.timeZone")
-            for key, value in conf.start.items():
-                if not is_fixed(key):
-                    found.conf.set(key, value)
+        found: Any = builder.remote(settings.master).getOrCreate()
     except (PySparkImportError, ImportError) as error:
         raise MissingExtraError.of("spark-connect", f"a master of sc:// ({_place(settings)})") from error
+    with _redacted(settings, conf, f"the Spark Connect server at {_place(settings)} does not answer"):
+        try:
+            _ask(found)
+        except BaseException:
+            # Else the next call would find a session here.
+            found.release_session_on_close = False
+            found.stop()
+            os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
+            raise
+        for key, value in conf.start.items():
+            if not is_fixed(key):
+                found.conf.set(key, value)
     _compare(found, conf)
     return found, conf
+
+
+def _ask(found: Any) -> None:
+    """A question that any server can answer: an address alone proves nothing. By itself the client tries for ten
+    minutes.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    usual = found.client.get_retry_policies()
+    found.client.set_retry_policies([DefaultPolicy(max_retries=4)])
+    found.conf.get("spark.sql.session.timeZone")
+    found.client.set_retry_policies(usual)
 
 
 def _derived(settings: SparkSettings, jars: Sequence[Path], ivy_settings: Path | None) -> SparkConf:

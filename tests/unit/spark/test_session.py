@@ -134,14 +134,10 @@ def real(spark_session: Any) -> Iterator[Any]:
     session(SparkSettings())
 
 
-def settings(folder: Path, **changes: Any) -> SparkSettings:
-    return spark_settings(folder, **changes)
-
-
 @pytest.mark.slow
 @pytest.mark.spark
 def test_one_session_for_all_threads(real: Any, tmp_path: Path) -> None:
-    given = settings(tmp_path)
+    given = spark_settings(tmp_path)
     found: list[Any] = []
     threads = [threading.Thread(target=lambda: found.append(session(given))) for _ in range(4)]
     for thread in threads:
@@ -168,7 +164,7 @@ def test_both_libraries_see_the_same_tables(real: Any, tmp_path: Path, s3_server
     options = s3_server.options if on == "s3" else {}
     (tmp_path / "catalog.db").touch()
     catalogs = {"shared": {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": f"{root}/wh"}}
-    spark = session(settings(tmp_path, storage_options=options, catalogs=catalogs))
+    spark = session(spark_settings(tmp_path, storage_options=options, catalogs=catalogs))
 
     storage = S3Settings.of(options).for_deltalake() if options else None
     deltalake.write_deltalake(f"{root}/delta", ROWS, storage_options=storage)
@@ -205,14 +201,14 @@ def test_another_configuration_has_its_own_catalogs(real: Any, tmp_path: Path) -
         with load_catalog("again", **{**keys, "warehouse": f"file://{folder}/wh"}) as catalog:
             catalog.create_namespace("db")
             catalog.create_table("db.t", schema=ROWS.schema).append(ROWS.slice(0, number))
-        spark = session(settings(folder, catalogs={"again": keys}))
+        spark = session(spark_settings(folder, catalogs={"again": keys}))
         assert spark.table("again.db.t").count() == number
 
 
 @pytest.mark.slow
 @pytest.mark.spark
 def test_no_credential_is_where_others_look(real: Any, tmp_path: Path, s3_server: S3Server) -> None:
-    spark = session(settings(tmp_path, storage_options=s3_server.options))
+    spark = session(spark_settings(tmp_path, storage_options=s3_server.options))
     assert spark.conf.get("fs.s3a.secret.key") == SECRET
     command = Path(f"/proc/{spark.sparkContext._gateway.proc.pid}/cmdline").read_text()
     assert SECRET not in command
