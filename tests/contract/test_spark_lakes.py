@@ -15,8 +15,17 @@ import pytest
 from pyiceberg.types import LongType
 
 from tests.contract.engine_kit import rows_of, view
-from tests.contract.format_cases import CASES, CsvFolder, DeltaTable, FormatCase, IcebergTable, ParquetFile, rows, times
-from tests.s3_server import KEY, SECRET
+from tests.contract.format_cases import (
+    CASES,
+    CsvFolder,
+    DeltaTable,
+    FormatCase,
+    IcebergTable,
+    ParquetFile,
+    read,
+    rows,
+    times,
+)
 from tests.unit.sources.handmade import commit_deletes, delete_rows, mapped_table, position_deletes
 from yummy_feast.errors import UnsupportedTableError
 from yummy_feast.offline.engines.base import Engine, EngineSettings
@@ -26,11 +35,13 @@ from yummy_feast.offline.plan import RetrievalPlan
 from yummy_feast.sources.base import Prune, YummySource
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.spark.frames import PLACE, frame_of
+from yummy_feast.spark.session import session as session_of
+from yummy_feast.spark.settings import SparkSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def session(spark_session: Any) -> Any:
     return spark_session
 
@@ -41,21 +52,10 @@ def session(spark_session: Any) -> Any:
 )
 def case(request: pytest.FixtureRequest, session: Any, tmp_path: Path) -> FormatCase:
     kind, store = request.param
-    if store == "local":
-        return kind(tmp_path)
-    server = request.getfixturevalue("s3_server")
-    for name, value in {
-        "endpoint": server.endpoint,
-        "endpoint.region": "us-east-1",
-        "access.key": KEY,
-        "secret.key": SECRET,
-        "path.style.access": "true",
-        "connection.ssl.enabled": "false",
-        "change.detection.mode": "none",
-    }.items():
-        session.conf.set(f"fs.s3a.{name}", value)
-    session.conf.set("fs.s3.impl", "org.apache.hadoop.fs.s3a.S3AFileSystem")
-    return kind(tmp_path, server)
+    made: FormatCase = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    # What leads to S3 and to the catalog comes from the same options as for the embedded engine.
+    assert session_of(SparkSettings.behind(made.context, 2)) is session
+    return made
 
 
 def engines(case: FormatCase) -> Iterator[Engine]:
@@ -244,3 +244,16 @@ def test_by_path_without_a_catalog(session: Any, tmp_path: Path) -> None:
     scan = IcebergSource(path="warehouse/lake/rows", timestamp_field="ts").scan(case.context)
     found = frame_of(session, scan, ["id"]).frame.orderBy(PLACE).collect()
     assert [row[0] for row in found] == [1, 2, 3, 5]
+
+
+def test_the_named_catalog_is_there_for_sql(session: Any, tmp_path: Path, s3_server: Any) -> None:
+    for server in (None, s3_server):
+        folder = tmp_path / ("s3" if server else "local")
+        folder.mkdir()
+        case = IcebergTable(folder, server)
+        case.lay([rows(1, 2)])
+        assert session_of(SparkSettings.behind(case.context, 2)) is session
+        assert sorted(row[0] for row in session.sql("SELECT id FROM local.lake.rows").collect()) == [1, 2]
+        # What Spark writes through it is there for us.
+        session.sql("INSERT INTO local.lake.rows SELECT ts, id + 2, name FROM local.lake.rows")
+        assert sorted(read(case.source().scan(case.context))["id"].to_pylist()) == [1, 2, 3, 4]
