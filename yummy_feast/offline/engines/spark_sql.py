@@ -161,11 +161,9 @@ def _view_of(own: SparkSession, context: SourceContext, source: YummySource) -> 
 
 
 def _session_for_sql(session: SparkSession) -> SparkSession:
-    """A session with the settings of ``session`` and views of its own, where "x" is a name as in standard SQL. On Spark
-    Connect, which has no such thing, it is the session itself.
-    """
+    """A session with the settings of ``session`` and views of its own, where "x" is a name as in standard SQL."""
     java = getattr(session, "_jsparkSession", None)
-    own = session if java is None else type(session)(session.sparkContext, java.cloneSession())
+    own = session.cloneSession() if java is None else type(session)(session.sparkContext, java.cloneSession())
     own.conf.set("spark.sql.session.timeZone", "UTC")
     own.conf.set("spark.sql.ansi.enabled", "true")
     own.conf.set("spark.sql.ansi.doubleQuotedIdentifiers", "true")
