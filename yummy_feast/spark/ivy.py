@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
@@ -125,7 +126,7 @@ def _command(java: Path, scratch: Path, packages: Sequence[Package], settings: P
     module.write_text(ivy_module(packages), encoding="utf-8")
     pattern = scratch / "jars" / "[artifact]-[revision](-[classifier]).[ext]"
     return [
-        *(str(java), "-cp", str(_ivy()), "org.apache.ivy.Main", "-cache", str(scratch / "cache")),
+        *(str(java), "-cp", _ivy(), "org.apache.ivy.Main", "-cache", str(scratch / "cache")),
         *("-settings", str(settings), "-ivy", str(module), "-confs", "default", "-types", "jar", "bundle"),
         *("-retrieve", str(pattern)),
     ]
@@ -173,11 +174,12 @@ def _drop_older(folder: Path, before: Manifest | None, now: Manifest) -> None:
             (folder / jar.name).unlink(missing_ok=True)
 
 
-def _ivy() -> Path:
-    found = sorted(_pyspark_jars().glob("ivy-*.jar"))
-    if not found:
+def _ivy() -> str:
+    """A class path: Ivy, and the library that it matches file names with."""
+    found = [path for name in ("ivy", "oro") for path in sorted(_pyspark_jars().glob(f"{name}-*.jar"))[-1:]]
+    if len(found) < 2:
         raise MissingExtraError("pyspark has no Ivy among its jars", hint="pip install --force-reinstall pyspark")
-    return found[-1]
+    return os.pathsep.join(map(str, found))
 
 
 def _pyspark_jars() -> Path:
