@@ -76,7 +76,8 @@ def carrier(kind: pa.DataType) -> pa.DataType:
         # Names of their own: Spark does not tell `a` from `A`.
         return pa.struct([(f"f{number}", carrier(kind.field(number).type)) for number in range(kind.num_fields)])
     raise ColumnTypeError(
-        f"values of type {kind} cannot travel through Spark", hint="cast the column in the source, or use engine: duckdb"
+        f"values of type {kind} cannot travel through Spark",
+        hint="cast the column in the source, or use engine: duckdb",
     )
 
 
@@ -180,7 +181,9 @@ def _list_parts(values: pa.Array) -> tuple[np.ndarray[tuple[int], np.dtype[np.in
     return np.asarray(values.offsets, np.int64), values.values
 
 
-def _list_of(offsets: np.ndarray[tuple[int], np.dtype[np.int64]], items: pa.Array, kind: pa.DataType, like: pa.Array) -> pa.Array:
+def _list_of(
+    offsets: np.ndarray[tuple[int], np.dtype[np.int64]], items: pa.Array, kind: pa.DataType, like: pa.Array
+) -> pa.Array:
     # The items before the first list of a slice do not travel.
     first, last = int(offsets[0]), int(offsets[-1])
     counted = pa.array(offsets - first, pa.int32())

@@ -81,5 +81,3 @@ def _bare(path: str) -> str:
         return path
     scheme, _, rest = path.partition(":")
     return "/" + rest.lstrip("/") if scheme == "file" else rest.lstrip("/")
-
-

@@ -38,9 +38,7 @@ class SparkAnswer:
     one Spark job.
     """
 
-    def __init__(
-        self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext
-    ) -> None:
+    def __init__(self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext) -> None:
         self._plan = plan
         self._rows = rows
         self._session = rows.rows.sparkSession if isinstance(rows, FrameRows) else session
@@ -207,9 +205,7 @@ class _Look:
         )
 
 
-def look_at(
-    session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows, number: int
-) -> _Look:
+def look_at(session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows, number: int) -> _Look:
     """The view's source now, its columns checked, what cannot matter pruned."""
     scan = view.source.scan(context)
     check_columns(view, scan)
@@ -250,5 +246,3 @@ def _in_order(found: pa.Table) -> pa.Table:
     if len(numbers) < 2 or bool((numbers[1:] > numbers[:-1]).all()):
         return found
     return found.take(pa.array(np.argsort(numbers)))
-
-

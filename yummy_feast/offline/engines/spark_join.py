@@ -264,5 +264,3 @@ def _oldest(low: int, unit: str, ttl_us: int) -> int | None:
         return None
     first = low * (PER_SECOND[exact] // PER_SECOND[unit])
     return max(MIN + 1, max(first, MIN + 1) - ttl)
-
-

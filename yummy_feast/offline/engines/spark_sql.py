@@ -118,7 +118,7 @@ def tables_of(sql: str) -> Iterator[Named]:
 
 
 def _unquoted(text: str) -> str:
-    return text[1:-1].replace(text[0] * 2, text[0]) if text[0] in "\"`" else text
+    return text[1:-1].replace(text[0] * 2, text[0]) if text[0] in '"`' else text
 
 
 def _with_views(own: SparkSession, context: SourceContext, sql: str, known: Mapping[str, YummySource]) -> str:
@@ -145,7 +145,19 @@ def _has_alias(sql: str, position: int) -> bool:
     if rest is None or rest.lastgroup != "name":
         return False
     words = {"where", "join", "inner", "left", "right", "full", "cross", "natural", "on", "using", "group", "order"}
-    words |= {"having", "limit", "union", "except", "intersect", "window", "lateral", "semi", "anti", "qualify", "offset"}
+    words |= {
+        "having",
+        "limit",
+        "union",
+        "except",
+        "intersect",
+        "window",
+        "lateral",
+        "semi",
+        "anti",
+        "qualify",
+        "offset",
+    }
     return rest.group().casefold() not in words
 
 
