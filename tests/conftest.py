@@ -37,3 +37,14 @@ def s3_server() -> Iterator[S3Server]:
     """One S3 server, started by the first test that needs it. Tests keep apart by their buckets."""
     with moto_server() as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pyspark leaves the sockets of its results to the garbage collector; nobody here can close them."""
+    for item in items:
+        if item.get_closest_marker("spark") or "spark_session" in getattr(item, "fixturenames", ()):
+            for ignored in (
+                "ignore:unclosed <socket:ResourceWarning",
+                "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+            ):
+                item.add_marker(pytest.mark.filterwarnings(ignored))

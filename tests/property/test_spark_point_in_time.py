@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 
 @pytest.fixture(scope="module")
-def repo(spark_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+def repo(spark_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Repo:
     offline_store = {"type": "yummy_feast.YummyOfflineStore", "engine": "spark"}
-    yield Repo(tmp_path_factory.mktemp("worlds"), offline_store, YummyOfflineStore(), ParquetSource)
+    return Repo(tmp_path_factory.mktemp("worlds"), offline_store, YummyOfflineStore(), ParquetSource)
 
 
 # A Spark job takes a second where the embedded engine takes a hundredth.

@@ -60,6 +60,7 @@ def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table
     from pyiceberg.table.refs import MAIN_BRANCH
 
     mark = uuid.uuid4().hex
+    unsure: tuple[type[Exception], ...] = (CommitStateUnknownException, *client_errors())
     for attempt in range(_TRIES):
         stored = catalog.load_table(name)
         rows = fitting(stored)
@@ -68,7 +69,7 @@ def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table
         except CommitFailedException:
             if attempt == _TRIES - 1:
                 raise
-        except (CommitStateUnknownException, *client_errors()) as error:
+        except unsure as error:
             if _landed(catalog, name, mark):
                 return
             if not _was_refused(error):

@@ -1,8 +1,8 @@
 """How Arrow values travel through Spark, which has fewer types: as carriers, without losing a bit.
 
 A carrier is a type that Spark has and that holds every value of the original: the raw number for times of any unit,
-the bits of an unsigned integer as a signed one, a list of pairs for a map. ``carry`` goes there, ``restore`` comes back;
-both cost next to nothing, because most of it is the same buffers under another name.
+the bits of an unsigned integer as a signed one, a list of pairs for a map. ``carry`` goes there, ``restore`` comes
+back; both cost next to nothing, because most of it is the same buffers under another name.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def carry(values: pa.Array, kind: pa.DataType | None = None) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         return carry(values.storage)
     if _is_encoded(values.type):
-        plain = values.cast(kind.value_type) if pt.is_dictionary(values.type) else values.decode()  # type: ignore[attr-defined]
+        plain = values.cast(kind.value_type) if pt.is_dictionary(values.type) else values.decode()
         return carry(plain)
     to = carrier(kind)
     if to == kind:

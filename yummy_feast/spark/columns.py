@@ -86,8 +86,8 @@ def carried(column: Column, found: DataType, kind: pa.DataType) -> Column:
 
 
 def natural(column: Column, kind: pa.DataType) -> Column:
-    """A carrier of ``kind`` as the type Spark's users expect: timestamps for times (to the microsecond), dates for days,
-    decimals for what a signed integer cannot hold.
+    """A carrier of ``kind`` as the type Spark's users expect: timestamps for times (to the microsecond), dates for
+    days, decimals for what a signed integer cannot hold.
     """
     from pyspark.sql import functions as F  # noqa: N812
 

@@ -42,8 +42,8 @@ Reader = Callable[["SparkSession", NativeTable, Sequence[pa.Field]], "DataFrame"
 class SourceFrame:
     """Rows of a source, not read yet.
 
-    frame: columns ``c0, c1, …`` in the carriers of the scan's types, in the order asked for; ``PLACE``; and ``START`` if
-    ``has_start``. pieces: how many are read. rows: in those pieces, None where nobody knows without reading. native:
+    frame: columns ``c0, c1, …`` in the carriers of the scan's types, in the order asked for; ``PLACE``; and ``START``
+    if ``has_start``. pieces: how many are read. rows: in those pieces, None where nobody knows without reading. native:
     read by Spark itself.
     """
 

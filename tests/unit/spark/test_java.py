@@ -28,7 +28,7 @@ def java(folder: Path, text: str, code: int = 0) -> Path:
 
 
 def environment(path: Path | None = None, home: Path | None = None) -> dict[str, str]:
-    found = {"PATH": f"{path / 'bin'}:/bin:/usr/bin" if path else ""}
+    found = {"PATH": f"{path / 'bin'}:/bin:/usr/bin" if path else "/bin:/usr/bin" if home else ""}
     return found if home is None else {**found, "JAVA_HOME": str(home)}
 
 

@@ -120,7 +120,7 @@ def test_no_credential_is_in_an_error(active: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(active.conf, "values", {"fs.s3a.access.key": "who"})
     with pytest.raises(ConfigError) as caught:
         session(SparkSettings(conf={"spark.hadoop.fs.s3a.secret.key": "hush"}))
-    assert "cannot set fs." in str(caught.value)
+    assert "cannot set spark.sql.catalog" in str(caught.value)
     assert "hush" not in repr((caught.value, caught.value.__cause__, caught.value.hint))
 
 

@@ -139,7 +139,7 @@ class Engine(ABC):
         or a start.
         """
 
-    def range_frame(self, read: ReadPlan, *, newest: bool) -> Any | None:  # noqa: ARG002
+    def range_frame(self, read: ReadPlan, *, newest: bool) -> Any | None:
         """All rows of the range, or the newest per key, as a lazy DataFrame of the engine's own; None: it has none."""
         return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ from yummy_feast.spark.frames import frame_of
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from yummy_feast.offline.plan import RetrievalPlan, ViewPlan
+    from yummy_feast.offline.plan import FeatureColumn, RetrievalPlan, ViewPlan
     from yummy_feast.sources.base import Scan
 
 
@@ -92,7 +93,7 @@ class SparkAnswer:
 
     # ---------------------------------------------------------------------------------------------- how
 
-    def _errors(self):  # type: ignore[no-untyped-def]
+    def _errors(self) -> AbstractContextManager[None]:
         views = ", ".join(f"'{view.name}' of {view.source.location}" for view in self._plan.views)
         return spark_errors(f"feature view {views}")
 
@@ -174,7 +175,7 @@ class _Look:
         """Columns of the join that are this view's features."""
         return [f"f{self.view.number}_{number}" for number in range(len(self.view.plan.features))]
 
-    def features(self):  # type: ignore[no-untyped-def]
+    def features(self) -> Iterator[tuple[FeatureColumn, Column, pa.DataType]]:
         """(feature, its column in the join, its Arrow type in the source)."""
         from pyspark.sql import functions as F  # noqa: N812
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -175,7 +175,9 @@ def _view_of(own: SparkSession, context: SourceContext, source: YummySource) -> 
 def _session_for_sql(session: SparkSession) -> SparkSession:
     """A session with the settings of ``session`` and views of its own, where "x" is a name as in standard SQL."""
     java = getattr(session, "_jsparkSession", None)
-    own = session.cloneSession() if java is None else type(session)(session.sparkContext, java.cloneSession())
+    # That of Spark Connect, which the stubs of the classic session do not know.
+    connected: Any = session
+    own = connected.cloneSession() if java is None else type(session)(session.sparkContext, java.cloneSession())
     own.conf.set("spark.sql.session.timeZone", "UTC")
     own.conf.set("spark.sql.ansi.enabled", "true")
     own.conf.set("spark.sql.ansi.doubleQuotedIdentifiers", "true")
