@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PY_IO = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO"}
 _OF_AWS = ("glue", "dynamodb")
+_NUMBERS = ("glue.max-retries",)
 _CLIENTS_APART = ("hive", "glue", "dynamodb", "bigquery")
 """Kinds whose clients are no part of the extra."""
 # What the clients of catalogs raise beside pyiceberg's own errors, by the module that has been imported if they can.
@@ -40,7 +41,7 @@ def opened_catalog(context: SourceContext, name: str) -> Iterator[Catalog]:
 
     properties = catalog_properties(context, name)
     try:
-        catalog = load_catalog(name, **properties)
+        catalog = load_catalog(name, **{**properties, **_numbers(name, properties)})
     except ValueError as error:
         if isinstance(error, client_errors()):
             raise
@@ -93,6 +94,19 @@ def _aws_client(options: Mapping[str, str]) -> dict[str, str]:
         "client.session-token": settings.token,
     }
     return {name: value for name, value in pairs.items() if value is not None}
+
+
+def _numbers(name: str, properties: Mapping[str, str]) -> dict[str, Any]:
+    """What pyiceberg hands on to Amazon's client as it is, where text is no number."""
+    out = {}
+    for key in _NUMBERS:
+        text = properties.get(key)
+        if text is None:
+            continue
+        if not text.isdecimal():
+            raise ConfigError(f"catalog '{name}': {key} is '{text}'", hint="give a whole number, 0 or more")
+        out[key] = int(text)
+    return out
 
 
 def client_errors() -> tuple[type[Exception], ...]:

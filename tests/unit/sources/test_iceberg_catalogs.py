@@ -92,6 +92,9 @@ def test_glue_that_is_away(tmp_path: Path) -> None:
     with pytest.raises(SourceReadError, match=r"lake\.ns\.rows") as caught:
         source().scan(context)
     assert SECRET not in str(caught.value)
+    keys["glue.max-retries"] = "many"
+    with pytest.raises(ConfigError, match=r"catalog 'lake': glue\.max-retries is 'many'"):
+        source().scan(SourceContext(tmp_path, {}, {"lake": keys}))
 
 
 def test_hive_needs_its_client(tmp_path: Path) -> None:

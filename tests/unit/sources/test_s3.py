@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -217,6 +216,7 @@ def test_files_may_differ(s3_server: S3Server, bucket: str, context: SourceConte
     }
 
 
+@pytest.mark.slow
 def test_a_thousand_small_files(s3_server: S3Server, bucket: str, context: SourceContext, opened: list[str]) -> None:
     filesystem = s3_server.filesystem()
     sink = pa.BufferOutputStream()
@@ -229,10 +229,7 @@ def test_a_thousand_small_files(s3_server: S3Server, bucket: str, context: Sourc
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(upload, range(1000)))
-    started = time.perf_counter()
     scan = ParquetSource(f"s3://{bucket}/many", timestamp_field="ts").scan(context)
     assert read(scan, ["id"])["id"].to_pylist() == [1] * 1000
-    took = time.perf_counter() - started
     # A footer and a read each: never a look at every file for every other.
     assert len(opened) <= 2000
-    assert took < 60
