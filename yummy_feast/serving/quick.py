@@ -17,8 +17,6 @@ from yummy_feast.serving.hot import HotEndpoint, Metrics, Stages
 from yummy_feast.serving.http import JSON, Header, RefusedError, Scope
 
 if TYPE_CHECKING:
-    from redis.exceptions import RedisError
-
     from yummy_feast.online.mux import Mux
 
 logger = logging.getLogger(__name__)
@@ -67,18 +65,23 @@ class QuickEndpoint(HotEndpoint[_Stages, _Metrics], Generic[_Stages, _Metrics, _
         stages: _Stages = self.stages(started)
         try:
             begun = self.begin(scope, body, stages)
-            if begun is None:
-                return False
-            if isinstance(begun, bytes):
-                self._tell(exchange, stages, begun)
-                return True
-            asked, read = begun
-            ticket = _Ticket(self, asked, stages, exchange)
-            self._admission.enter(ticket, started)
+            if begun is not None and not isinstance(begun, bytes):
+                asked, read = begun
+                ticket = _Ticket(self, asked, stages, exchange)
+                self._admission.enter(ticket, started)
         except RefusedError as error:
             if error.close:
                 return False
             self._refuse(exchange, stages, error)
+            return True
+        # Whatever it is, a task says so. Here the parser would take it for a fault of the request.
+        except Exception:
+            logger.debug("a request is left to a task", exc_info=True)
+            return False
+        if begun is None:
+            return False
+        if isinstance(begun, bytes):
+            self._tell(exchange, stages, begun)
             return True
         if read.mux.send(read.packed, read.replies, ticket):
             return True
@@ -152,7 +155,7 @@ class _Ticket(Generic[_Stages, _Asked]):
     def set_result(self, replies: list[Any]) -> None:
         self.endpoint.finish(self, replies)
 
-    def set_exception(self, _: RedisError) -> None:
+    def set_exception(self, _: Exception) -> None:
         """A task may have more luck, and knows how often to try."""
         self.endpoint.leave(self)
         self.exchange.start_task()

@@ -52,6 +52,8 @@ class Echo(QuickEndpoint[Stages, Metrics, bytes]):
     def begin(self, _: Any, body: bytes, __: Stages) -> bytes | tuple[bytes, Read] | None:
         if body in (b"refuse", b"close"):
             raise RefusedError(422, "NO", "no", close=body == b"close")
+        if body == b"break":
+            raise KeyError(body)
         if body == b"known":
             return b"at once"
         return None if body == b"leave" else (bytes(body), Read(GET, 1, self.mux))
@@ -121,7 +123,7 @@ async def test_many_at_once_get_their_own() -> None:
     assert [each.answered and each.answered.body for each in exchanges] == [b"%d-%d" % (n, n) for n in range(5)]
 
 
-@pytest.mark.parametrize("body", [b"leave", b"close", b"x" * 21])
+@pytest.mark.parametrize("body", [b"leave", b"close", b"break", b"x" * 21])
 def test_what_needs_a_task_is_left_alone(body: bytes) -> None:
     async def main() -> None:
         mux, _, wire = await linked()

@@ -8,8 +8,7 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yummy_feast.errors import OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError
-from yummy_feast.online.loops import AnyMux, mux_for
-from yummy_feast.online.mux import Mux
+from yummy_feast.online.loops import AnyMux
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
 from yummy_feast.online.retrieval import (
@@ -20,13 +19,13 @@ from yummy_feast.online.retrieval import (
     answer_row_async,
     ask,
     fetch_async,
-    packed,
     unpacked,
 )
 from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.metrics import FeatureMetrics
 from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode, selection_of
 from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
+from yummy_feast.serving.features.way import Way
 from yummy_feast.serving.hot import HotEndpoint
 from yummy_feast.serving.http import (
     Admission,
@@ -107,7 +106,7 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
         self._registries = registries
         self._settings = settings
         self._book = book
-        self._mux: AnyMux | None = None
+        self._way = Way(settings)
 
     async def answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""
@@ -118,7 +117,7 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
         asked = _asked(request, served)
         question = asked.question
         stages.decoded = perf_counter()
-        mux = self._way()
+        mux = self._way.mux()
         try:
             replies = await fetch_async(question, mux)
         except OnlineStoreError as error:
@@ -154,13 +153,9 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
         if served is None or served.on_demand:
             return None
         asked = _asked(request, served)
-        mux = self._way()
-        # A cluster is asked node by node.
-        if type(mux) is not Mux or served.is_large(asked.question.length):
-            return None
-        read = Read(*packed(asked.question), mux)
+        read = self._way.read(served, asked.question)
         stages.decoded = perf_counter()
-        return (asked, read) if read.replies else None
+        return None if read is None else (asked, read)
 
     def end(self, asked: _Asked, replies: list[Any], stages: Stages) -> bytes | None:
         """What ``answer`` does with Redis' replies. Raises what schemas that were never met raise, and damaged rows."""
@@ -176,12 +171,6 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
             told = _told(asked, answer(question, found, met, now))
         self._count(asked, stages)
         return told
-
-    def _way(self) -> AnyMux:
-        mux = self._mux
-        if mux is None or mux.is_closed:
-            mux = self._mux = mux_for(self._settings)
-        return mux
 
     def _count(self, asked: _Asked, stages: Stages) -> None:
         stages.assembled = ended = perf_counter()

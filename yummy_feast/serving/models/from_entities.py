@@ -18,10 +18,8 @@ from msgspec import UNSET
 from yummy_feast.errors import ConfigError, OnlineStoreError, RowDecodeError, nearest
 from yummy_feast.models.arrange import Arranger
 from yummy_feast.models.base import Kind
-from yummy_feast.online.loops import AnyMux, mux_for
-from yummy_feast.online.mux import Mux
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
-from yummy_feast.online.retrieval import Question, answer, answer_async, answer_row, fetch_async, packed, unpacked
+from yummy_feast.online.retrieval import Question, answer, answer_async, answer_row, fetch_async, unpacked
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
@@ -31,6 +29,7 @@ from yummy_feast.serving.features.health import Health
 from yummy_feast.serving.features.request import Selection
 from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.features.snapshot import Served as ServedPlan
+from yummy_feast.serving.features.way import Way
 from yummy_feast.serving.http import RefusedError
 from yummy_feast.serving.models import refusals
 from yummy_feast.serving.models.entity_inputs import (
@@ -82,7 +81,7 @@ class FromEntities:
         self._registries = Registries(source, config, _POLL)
         self._selections = tuple(Selection(self._service, (), full) for full in (False, True))
         self._health = Health(self._settings)
-        self._mux: AnyMux | None = None
+        self._way = Way(self._settings)
         self._arrangers: WeakKeyDictionary[Arranger, Inputs] = WeakKeyDictionary()
         services = self._registries.current.registry.list_feature_services(config.project, allow_cache=True)
         names = {each.name for each in services}
@@ -166,13 +165,11 @@ class FromEntities:
         if plan is None or plan.on_demand:
             return None
         asked = asked_of(served, inputs, request, plan)
-        mux = self._way()
-        # A cluster is asked node by node.
-        if type(mux) is not Mux or plan.is_large(asked.question.length) or served.is_long(asked.question.length):
+        if served.is_long(asked.question.length):
             return None
-        read = Read(*packed(asked.question), mux)
+        read = self._way.read(plan, asked.question)
         stages.decoded = perf_counter()
-        return (asked, read) if read.replies else None
+        return None if read is None else (asked, read)
 
     def end(self, asked: Asked, replies: list[Any], stages: Stages) -> bytes | None:
         """What ``answer`` does with Redis' replies. Raises what schemas that were never met raise, and damaged rows."""
@@ -250,14 +247,8 @@ class FromEntities:
             refused = of_feast.of_features(error)
             raise RefusedError(503, "FEATURES_UNAVAILABLE", refused.message, refused.hint) from error
 
-    def _way(self) -> AnyMux:
-        mux = self._mux
-        if mux is None or mux.is_closed:
-            mux = self._mux = mux_for(self._settings)
-        return mux
-
     async def _fetch(self, plan: ServedPlan, question: Question) -> OnlineFeatures:
-        mux = self._way()
+        mux = self._way.mux()
         try:
             replies = await fetch_async(question, mux)
             in_thread = plan.is_slow or plan.is_large(question.length)
