@@ -1,15 +1,18 @@
-"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for online stores over every
-layout, on one server and in a cluster, called and awaited.
+"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for formats over every
+format, on this machine and on S3; that for online stores over every layout, on one server and in a cluster, called and
+awaited.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.contract.engine_kit import Kit
+from tests.contract.format_cases import CASES, FormatCase
 from tests.contract.online_kit import OnlineKit
 from tests.online_server import address, cluster, cluster_of_session, server
 from yummy_feast.offline.engines.table import ENGINES
@@ -19,12 +22,29 @@ from yummy_feast.online.redis import RedisSettings, connect
 __all__ = ["address", "cluster", "cluster_of_session", "server"]
 
 
-@pytest.fixture(
-    params=[(engine, stored) for engine in sorted(ENGINES) for stored in ("memory", "parquet")], ids="-".join
-)
+def params_of(engine: str) -> list[Any]:
+    """An engine over both ways to store rows; Spark, which takes seconds to start, among the slow tests."""
+    marks = [pytest.mark.slow, pytest.mark.spark] if engine == "spark" else []
+    return [pytest.param((engine, stored), id=f"{engine}-{stored}", marks=marks) for stored in ("memory", "parquet")]
+
+
+@pytest.fixture(params=[param for engine in sorted(ENGINES) for param in params_of(engine)])
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     engine, stored = request.param
+    if engine == "spark":
+        request.getfixturevalue("spark_session")
     return Kit(engine, stored, tmp_path)
+
+
+@pytest.fixture(params=[(kind, store) for kind in CASES for store in ("local", "s3")], ids=lambda item: _case_id(*item))
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
+    kind, store = request.param
+    made: FormatCase = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    return made
+
+
+def _case_id(kind: type[FormatCase], store: str) -> str:
+    return f"{kind.name}-{store}"
 
 
 @pytest.fixture(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from yummy_feast.offline.engines.base import Engine, EngineSettings, FeatureAnswer
 from yummy_feast.offline.engines.table import engine_of
@@ -99,7 +100,8 @@ class Kit:
         ends = (*cuts, table.num_rows)
         parts = [table.slice(start, end - start) for start, end in zip((0, *cuts), ends, strict=True)]
         if self.stored_in == "memory":
-            return MemorySource(parts)
+            # Each batch travels to executors with the buffers of the whole piece: not too many of them.
+            return MemorySource(parts, batch=max(3, table.num_rows // 20))
         self.sources += 1
         paths = [self.folder / f"source{self.sources}_{number}.parquet" for number in range(len(parts))]
         for path, part in zip(paths, parts, strict=True):
@@ -118,6 +120,12 @@ class Kit:
         assert len(table) == len(entity_rows)
         table.validate(full=True)
         return table
+
+
+def embedded_only(kit: Kit, why: str) -> None:
+    """Skip what is a promise of engines in this process alone."""
+    if kit.engine_name == "spark":
+        pytest.skip(f"spark: {why}")
 
 
 def view(

@@ -10,15 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.newest import Newest
 from yummy_feast.sources.base import SourceContext
+from yummy_feast.spark.settings import SparkSettings
 
 if TYPE_CHECKING:
-    from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
     from yummy_feast.sources.base import YummySource
 
@@ -32,6 +33,8 @@ class EngineSettings:
     memory_limit: int | None = None
     scratch: Path | None = None
     """Where to spill; None = the system's temporary folder."""
+    spark: SparkSettings | None = None
+    """For the engine that needs a session; None: those that follow from the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,12 @@ class FeatureAnswer(Protocol):
         same order.
         """
 
+    def together(self) -> pa.Table | None:
+        """Entity columns, then feature columns, where the entity rows never were on this machine; else None."""
+
+    def frame(self) -> Any | None:
+        """The same as a lazy DataFrame of the engine's own; None: it has none."""
+
     def explanation(self) -> Explanation:
         """How; matching runs if it has not yet, features are not read."""
 
@@ -130,6 +139,10 @@ class Engine(ABC):
         or a start.
         """
 
+    def range_frame(self, read: ReadPlan, *, newest: bool) -> Any | None:
+        """All rows of the range, or the newest per key, as a lazy DataFrame of the engine's own; None: it has none."""
+        return None
+
     @abstractmethod
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """The answer to one SELECT over sources by name.
@@ -137,3 +150,7 @@ class Engine(ABC):
         Raises:
             EntityRowsError: no SELECT, or an error in it.
         """
+
+    def query_rows(self, sql: str, sources: Mapping[str, YummySource]) -> EntityRows:
+        """The same as entity rows."""
+        return EntityRows.of_arrow(self.query(sql, sources))
