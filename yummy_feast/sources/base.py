@@ -140,6 +140,9 @@ class Scan(ABC):
     """What is read, for people: ``3 files``, ``version 7``, ``snapshot 8123…``."""
     location: str
     """Path or table name, for people and for errors."""
+    own_store: bool = False
+    """Whether its files are opened with other settings than ``SourceContext.storage_options``, which readers that are
+    not ours do not have."""
 
     @abstractmethod
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
@@ -231,6 +234,10 @@ class YummySource(DataSource):
         if self.s3_endpoint_override:
             own["endpoint"] = self.s3_endpoint_override
         return replace(context, storage_options=overriding(context.storage_options, own)) if own else context
+
+    def has_own_store(self, context: SourceContext) -> bool:
+        """Whether it says itself how to open its files. See ``Scan.own_store``."""
+        return self.settled(context) is not context
 
     def stored_name(self, column: str) -> str:
         """The source's own name of a column that ``field_mapping`` may have renamed."""

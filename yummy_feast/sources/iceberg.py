@@ -15,7 +15,7 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from yummy_feast.errors import ConfigError, SourceNotFoundError, nearest
 from yummy_feast.sources.base import SourceContext, YummySource
 from yummy_feast.sources.files import Location, locate
-from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_catalog
+from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_catalog, opened_otherwise
 from yummy_feast.sources.iceberg_commits import append_rows, create_table
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
@@ -81,9 +81,10 @@ class IcebergSource(YummySource):
         with iceberg_errors(self.location):
             from yummy_feast.sources.iceberg_scan import IcebergScan
 
-            return IcebergScan(
-                self.location, self._table(context), self.snapshot_id, self.branch, self.date_partition_column
-            )
+            table = self._table(context)
+            scan = IcebergScan(self.location, table, self.snapshot_id, self.branch, self.date_partition_column)
+        scan.own_store = self.has_own_store(context) or opened_otherwise(table.io.properties, context.storage_options)
+        return scan
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads a table by path, for a DuckDB with its iceberg extension; else the table's name."""
