@@ -26,7 +26,7 @@ _S3 = {
     # Nobody waits for a quarter of an hour to hear that an endpoint is wrong.
     "fs.s3a.attempts.maximum": "4",
     "fs.s3a.retry.limit": "4",
-    "fs.s3a.connection.establish.timeout": "10s",
+    "fs.s3a.connection.establish.timeout": "15s",
 }
 
 
