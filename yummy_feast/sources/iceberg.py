@@ -38,7 +38,8 @@ class IcebergSource(YummySource):
     table: ``catalog.namespace.name``, the catalog being one of ``offline_store.catalogs`` in feature_store.yaml; or
     path: the table's folder or one of its ``metadata.json`` files, read-only because no catalog can commit there.
     snapshot_id, branch: read an older snapshot, or a branch or tag by its name (one of them).
-    Schema and partition changes and position deletes are applied; a table with equality deletes is for ``engine: spark`` alone.
+    Schema and partition changes and position deletes are applied; a table with equality deletes is for
+    ``engine: spark`` alone.
     """
 
     format: ClassVar[str] = "iceberg"
