@@ -67,7 +67,11 @@ class RestCatalog:
             case "GET" | "HEAD", ["namespaces", namespace, "tables", name]:
                 return _loaded(self.catalog.load_table((namespace, name)))
             case "POST", ["namespaces", namespace, "tables", name]:
-                return self._commit((namespace, name), CommitTableRequest.model_validate_json(body))
+                # Iceberg's own client names the table in the address alone.
+                wanted = {"identifier": {"namespace": [namespace], "name": name}, **json.loads(body)}
+                return self._commit((namespace, name), CommitTableRequest.model_validate(wanted))
+            case "POST", ["namespaces", _, "tables", _, "metrics"]:
+                return None
             case "DELETE", ["namespaces", namespace, "tables", name]:
                 return self.catalog.drop_table((namespace, name))
             case "POST", ["tables", "rename"]:

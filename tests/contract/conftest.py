@@ -36,15 +36,21 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     return Kit(engine, stored, tmp_path)
 
 
-@pytest.fixture(params=[(kind, store) for kind in CASES for store in ("local", "s3")], ids=lambda item: _case_id(*item))
+def format_params() -> list[Any]:
+    """Every format on every kind of store; S3, whose quick tests are in ``tests/unit/sources/test_s3.py``, among the
+    slow ones.
+    """
+    marks = {"local": [], "s3": [pytest.mark.slow]}
+    return [
+        pytest.param((kind, store), id=f"{kind.name}-{store}", marks=marks[store]) for kind in CASES for store in marks
+    ]
+
+
+@pytest.fixture(params=format_params())
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
     kind, store = request.param
     made: FormatCase = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
     return made
-
-
-def _case_id(kind: type[FormatCase], store: str) -> str:
-    return f"{kind.name}-{store}"
 
 
 @pytest.fixture(

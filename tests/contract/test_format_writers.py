@@ -1,4 +1,7 @@
-"""Four processes that append to one table at the same time: each row is there exactly once."""
+"""Four processes that append to one table at the same time: each row is there exactly once.
+
+Slow: four processes that each import all of it. Threads that do the same are among the quick tests.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,17 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from feast import FeatureView, Field
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
+from feast.types import String
 
 from tests.contract.format_cases import DeltaTable, FormatCase, IcebergTable, ParquetFolder, read, rows
+from tests.feast.repo import feature_store
+from yummy_feast.offline.store import YummyOfflineStore
 from yummy_feast.sources.base import SourceContext
+
+pytestmark = pytest.mark.slow
 
 WRITERS = 4
 APPENDS = 5
@@ -25,12 +34,20 @@ def writers() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def write(entry: bytes, context: SourceContext, writer: int) -> list[int]:
-    """In a process of its own: append a row at a time to the source of a registry entry; the ids it wrote."""
+def write(entry: bytes, context: SourceContext, writer: int, made: bool) -> list[int]:
+    """In a process of its own: append a row at a time to the source of a registry entry; the ids it wrote. To a table
+    that is there, by the offline store.
+    """
     source = DataSource.from_proto(DataSourceProto.FromString(entry))
+    settings = {"storage_options": context.storage_options, "catalogs": context.catalogs}
+    config = feature_store(context.repo_path, **settings).config
+    view = FeatureView(name="names", entities=[], schema=[Field(name="name", dtype=String)], source=source)
     ids = [writer * 100 + number for number in range(APPENDS)]
     for number in ids:
-        source.append(rows(number), context, create=True)
+        if made:
+            YummyOfflineStore.offline_write_batch(config, view, rows(number), None)
+        else:
+            source.append(rows(number), context, create=True)
     return ids
 
 
@@ -51,7 +68,7 @@ def test_each_row_is_there_once(
     if made:
         case.lay([rows(*first)])
     entry = case.source().to_proto().SerializeToString()
-    written = [writers.submit(write, entry, case.context, writer) for writer in range(WRITERS)]
+    written = [writers.submit(write, entry, case.context, writer, made) for writer in range(WRITERS)]
     expected = sorted([*first, *(number for future in written for number in future.result(120))])
     scan = case.source().scan(case.context)
     assert sorted(read(scan)["id"].to_pylist()) == expected

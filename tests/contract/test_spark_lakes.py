@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyiceberg.transforms import DayTransform
 from pyiceberg.types import LongType
 
 from tests.contract.engine_kit import rows_of, view
 from tests.contract.format_cases import (
     CASES,
+    SECOND,
     CsvFolder,
     DeltaTable,
     FormatCase,
@@ -26,14 +28,17 @@ from tests.contract.format_cases import (
     rows,
     times,
 )
+from tests.rest_catalog import rest_catalog
+from tests.s3_server import S3Server
 from tests.unit.sources.handmade import commit_deletes, delete_rows, mapped_table, position_deletes
 from yummy_feast.errors import UnsupportedTableError
 from yummy_feast.offline.engines.base import Engine, EngineSettings
 from yummy_feast.offline.engines.table import engine_of
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.plan import RetrievalPlan
-from yummy_feast.sources.base import Prune, YummySource
+from yummy_feast.sources.base import Prune, SourceContext, YummySource
 from yummy_feast.sources.iceberg import IcebergSource
+from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.spark.frames import PLACE, frame_of
 from yummy_feast.spark.session import session as session_of
 from yummy_feast.spark.settings import SparkSettings
@@ -189,8 +194,8 @@ def spark_answers(case: FormatCase, source: YummySource, feature: str) -> list[A
     return found
 
 
-def iceberg(tmp_path: Path) -> tuple[IcebergTable, Callable[[], Any]]:
-    case = IcebergTable(tmp_path)
+def iceberg(tmp_path: Path, server: S3Server | None = None) -> tuple[IcebergTable, Callable[[], Any]]:
+    case = IcebergTable(tmp_path, server)
     case.lay([rows(1, 2), rows(3, 4, 5)])
 
     def stored() -> Any:
@@ -198,6 +203,12 @@ def iceberg(tmp_path: Path) -> tuple[IcebergTable, Callable[[], Any]]:
             return catalog.load_table("lake.rows")
 
     return case, stored
+
+
+def ids_of(*ids: int) -> pa.Table:
+    """Deletes of all rows with these ids."""
+    schema = pa.schema([pa.field("id", pa.int64(), metadata={"PARQUET:field_id": "2"})])
+    return pa.table([list(ids)], schema=schema)
 
 
 def paths_by_size(table: Any) -> list[str]:
@@ -209,8 +220,7 @@ def test_position_and_equality_deletes(session: Any, tmp_path: Path) -> None:
     first = stored().current_snapshot().snapshot_id
     commit_deletes(stored(), position_deletes(paths_by_size(stored())[1], [1]))
     assert [row["id"] for row in scanned(session, case, "id")] == [1, 2, 3, 5]
-    ids = pa.schema([pa.field("id", pa.int64(), metadata={"PARQUET:field_id": "2"})])
-    commit_deletes(stored(), pa.table([[2, 5]], schema=ids), equality_ids=[2])
+    commit_deletes(stored(), ids_of(2, 5), equality_ids=[2])
     with pytest.raises(UnsupportedTableError, match="engine: spark"):
         case.source().scan(case.context).pieces()
     assert scanned(session, case, "id", "name") == [{"id": 1, "name": "name 1"}, {"id": 3, "name": "name 3"}]
@@ -229,19 +239,45 @@ def test_branches_tags_and_columns_that_changed(session: Any, tmp_path: Path) ->
     case.source(branch="trial").append(rows(9), case.context)
     with stored().update_schema() as update:
         update.rename_column("name", "label").add_column("more", LongType())
-    ids = pa.schema([pa.field("id", pa.int64(), metadata={"PARQUET:field_id": "2"})])
-    commit_deletes(stored(), pa.table([[1]], schema=ids), equality_ids=[2])
+    commit_deletes(stored(), ids_of(1), equality_ids=[2])
     assert scanned(session, case, "id", "label", "more")[0] == {"id": 2, "label": "name 2", "more": None}
     assert [row["id"] for row in scanned(session, case, "id", branch="trial")] == [1, 2, 3, 4, 5, 9]
     assert scanned(session, case, "id", "name", branch="old")[0] == {"id": 1, "name": "name 1"}
     assert [row["label"] for row in scanned(session, case, "label", branch="trial")][-1] == "name 9"
+    # The same of snapshots that only Iceberg's own reader can read.
+    with stored().manage_snapshots() as manage:
+        snapshot = stored().current_snapshot().snapshot_id
+        manage.create_tag(snapshot, "without").create_branch(snapshot, "other")
+    with stored().update_schema() as update:
+        update.rename_column("label", "title")
+    case.source().append(rows(7).rename_columns(["ts", "id", "title"]), case.context)
+    for name, column in (("without", "label"), ("other", "title")):
+        found = scanned(session, case, "id", column, branch=name)
+        assert found == [{"id": number, column: f"name {number}"} for number in (2, 3, 4, 5)]
+    assert [row["id"] for row in scanned(session, case, "id", snapshot_id=snapshot)] == [2, 3, 4, 5]
 
 
-def test_by_path_without_a_catalog(session: Any, tmp_path: Path) -> None:
-    case, stored = iceberg(tmp_path)
-    ids = pa.schema([pa.field("id", pa.int64(), metadata={"PARQUET:field_id": "2"})])
-    commit_deletes(stored(), pa.table([[4]], schema=ids), equality_ids=[2])
-    scan = IcebergSource(path="warehouse/lake/rows", timestamp_field="ts").scan(case.context)
+def test_hidden_partitions_are_pruned(session: Any, tmp_path: Path) -> None:
+    case = IcebergTable(tmp_path)
+    day = 24 * 60
+    table = rows(0, 1, day, day + 1, 2 * day)
+    case.lay([table.slice(0, 0)])
+    with case.catalog() as catalog, catalog.load_table("lake.rows").update_spec() as update:
+        update.add_field("ts", DayTransform(), "day")
+    case.source().append(table, case.context)
+    prune = Prune("ts", day * 60 * SECOND, (2 * day - 1) * 60 * SECOND)
+    found = frame_of(session, case.source().scan(case.context), ["id"], prune)
+    assert (found.native, found.pieces) == (True, 1)
+    assert sorted(row[0] for row in found.frame.select("c0").collect()) == [day, day + 1]
+
+
+@pytest.mark.parametrize("store", ["local", "s3"])
+def test_by_path_without_a_catalog(request: pytest.FixtureRequest, session: Any, tmp_path: Path, store: str) -> None:
+    case, stored = iceberg(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    commit_deletes(stored(), ids_of(4), equality_ids=[2])
+    assert session_of(SparkSettings.behind(case.context, 2)) is session
+    path = f"{case.place.written('warehouse')}/lake/rows"
+    scan = IcebergSource(path=path, timestamp_field="ts").scan(case.context)
     found = frame_of(session, scan, ["id"]).frame.orderBy(PLACE).collect()
     assert [row[0] for row in found] == [1, 2, 3, 5]
 
@@ -257,3 +293,25 @@ def test_the_named_catalog_is_there_for_sql(session: Any, tmp_path: Path, s3_ser
         # What Spark writes through it is there for us.
         session.sql("INSERT INTO local.lake.rows SELECT ts, id + 2, name FROM local.lake.rows")
         assert sorted(read(case.source().scan(case.context))["id"].to_pylist()) == [1, 2, 3, 4]
+
+
+def test_a_rest_catalog_is_there_for_sql(session: Any, tmp_path: Path) -> None:
+    with rest_catalog(tmp_path, f"file://{tmp_path}/warehouse") as served:
+        context = SourceContext(tmp_path, {}, {"prod": served.keys})
+        source = IcebergSource(table="prod.lake.rows", timestamp_field="ts")
+        source.append(rows(1, 2), context, create=True)
+        assert session_of(SparkSettings.behind(context, 2)) is session
+        session.sql("INSERT INTO prod.lake.rows SELECT ts, id + 2, name FROM prod.lake.rows")
+        assert sorted(read(source.scan(context))["id"].to_pylist()) == [1, 2, 3, 4]
+
+
+def test_a_catalog_with_a_store_of_its_own(session: Any, tmp_path: Path, s3_server: S3Server) -> None:
+    case, stored = iceberg(tmp_path, s3_server)
+    keys = {**case.keys, **S3Settings.of(s3_server.options).for_pyiceberg()}
+    case.context = SourceContext(tmp_path, {}, {"local": keys})
+    assert session_of(SparkSettings.behind(case.context, 2)) is session
+    source = frame_of(session, case.source().scan(case.context), ["id"])
+    # Spark knows nothing of the store but by the catalog.
+    assert (source.native, source.frame.count()) == (False, 5)
+    commit_deletes(stored(), ids_of(4), equality_ids=[2])
+    assert [row["id"] for row in scanned(session, case, "id")] == [1, 2, 3, 5]

@@ -209,7 +209,7 @@ class YummyRetrievalJob(RetrievalJob):
             SavedDatasetLocationAlreadyExists: something is there and ``allow_overwrite`` is false.
         """
         source = as_yummy_source(storage.to_data_source())
-        frame = self._frame() if source.takes_files else None
+        frame = self._frame() if source.takes_files and not source.has_own_store(self._context) else None
         if frame is None:
             source.replace(self.to_arrow(timeout=timeout), self._context, allow_overwrite=allow_overwrite)
             return

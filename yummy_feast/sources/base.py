@@ -26,6 +26,7 @@ from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
 from yummy_feast.sources.object_store import overriding
 from yummy_feast.sources.schemas import is_time_like
+from yummy_feast.sources.stores import is_on_azure
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.values import value_type_of
 
@@ -140,6 +141,9 @@ class Scan(ABC):
     """What is read, for people: ``3 files``, ``version 7``, ``snapshot 8123…``."""
     location: str
     """Path or table name, for people and for errors."""
+    own_store: bool = False
+    """Whether readers that are not ours cannot open its files: the settings are not those of
+    ``SourceContext.storage_options``, or a path does not say all."""
 
     @abstractmethod
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
@@ -231,6 +235,10 @@ class YummySource(DataSource):
         if self.s3_endpoint_override:
             own["endpoint"] = self.s3_endpoint_override
         return replace(context, storage_options=overriding(context.storage_options, own)) if own else context
+
+    def has_own_store(self, context: SourceContext) -> bool:
+        """Whether only we know how to open its files. See ``Scan.own_store``."""
+        return self.settled(context) is not context or is_on_azure(self.location)
 
     def stored_name(self, column: str) -> str:
         """The source's own name of a column that ``field_mapping`` may have renamed."""

@@ -85,7 +85,9 @@ class DeltaSource(YummySource):
         def at_version(version: int) -> DeltaTable:
             return cast("DeltaTable", _deltalake().DeltaTable(uri, version=version, storage_options=options))
 
-        return DeltaScan(self.path, place, self._table(context), at_version, self.date_partition_column)
+        scan = DeltaScan(self.path, place, self._table(context), at_version, self.date_partition_column)
+        scan.own_store = self.has_own_store(context)
+        return scan
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the table, for a DuckDB that has its delta extension."""
@@ -209,6 +211,8 @@ class DeltaScan(Scan):
         """See ``Scan.native``: the version's files as plain Parquet, if that is what they are; as a Delta table of this
         version, if only its own reader knows what they mean.
         """
+        if self.own_store:
+            return None
         if self._refusal is not None:
             files = tuple(NativeFile(item.file.text) for item in self._files)
             return NativeTable("delta", self._place.text, str(self._table.version()), files)

@@ -15,11 +15,11 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from yummy_feast.errors import ConfigError, SourceNotFoundError, nearest
 from yummy_feast.sources.base import SourceContext, YummySource
 from yummy_feast.sources.files import Location, locate
-from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_catalog
+from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_catalog, opened_otherwise
 from yummy_feast.sources.iceberg_commits import append_rows, create_table
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
-from yummy_feast.sources.stores import settings_of
+from yummy_feast.sources.stores import is_on_azure, settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class IcebergSource(YummySource):
     table: ``catalog.namespace.name``, the catalog being one of ``offline_store.catalogs`` in feature_store.yaml; or
     path: the table's folder or one of its ``metadata.json`` files, read-only because no catalog can commit there.
     snapshot_id, branch: read an older snapshot, or a branch or tag by its name (one of them).
-    Schema and partition changes and position deletes are applied; a table with equality deletes is refused.
+    Schema and partition changes and position deletes are applied; a table with equality deletes is for
+    ``engine: spark`` alone.
     """
 
     format: ClassVar[str] = "iceberg"
@@ -81,9 +82,14 @@ class IcebergSource(YummySource):
         with iceberg_errors(self.location):
             from yummy_feast.sources.iceberg_scan import IcebergScan
 
-            return IcebergScan(
-                self.location, self._table(context), self.snapshot_id, self.branch, self.date_partition_column
-            )
+            table = self._table(context)
+            scan = IcebergScan(self.location, table, self.snapshot_id, self.branch, self.date_partition_column)
+        scan.own_store = (
+            self.has_own_store(context)
+            or is_on_azure(table.location())
+            or opened_otherwise(table.io.properties, context.storage_options)
+        )
+        return scan
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads a table by path, for a DuckDB with its iceberg extension; else the table's name."""

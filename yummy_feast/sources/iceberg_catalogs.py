@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PY_IO = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO"}
 _OF_AWS = ("glue", "dynamodb")
+_STORES = ("s3.", "gcs.", "adls.", "client.")
 _NUMBERS = ("glue.max-retries",)
 _CLIENTS_APART = ("hive", "glue", "dynamodb", "bigquery")
 """Kinds whose clients are no part of the extra."""
@@ -94,6 +95,14 @@ def _aws_client(options: Mapping[str, str]) -> dict[str, str]:
         "client.session-token": settings.token,
     }
     return {name: value for name, value in pairs.items() if value is not None}
+
+
+def opened_otherwise(properties: Mapping[str, str], options: Mapping[str, str]) -> bool:
+    """Whether files of a table with these properties are opened in another way than the storage options say: a catalog
+    may have such keys of its own, or hand out credentials.
+    """
+    usual = {**_aws_client(options), **pyiceberg_properties(options)}
+    return any(usual.get(name) != value for name, value in properties.items() if name.startswith(_STORES))
 
 
 def _numbers(name: str, properties: Mapping[str, str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import ArrowScan, PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.schema import Schema
-from pyiceberg.table import DataScan, FileScanTask, Table
+from pyiceberg.table import DataScan, FileScanTask, StaticTable, Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
@@ -116,7 +116,7 @@ class IcebergScan(Scan):
             found = self._by_file(prune)
         except UnsupportedTableError:
             return self._native_table()
-        if any(task.delete_files for task, _, _ in found):
+        if self.own_store or any(task.delete_files for task, _, _ in found):
             return None
         files = [(self._footers.get(task.file.file_path), columns_in) for task, columns_in, _ in found]
         plain = [(footer, columns_in) for footer, columns_in in files if footer is not None and columns_in is not None]
@@ -125,19 +125,25 @@ class IcebergScan(Scan):
         chosen = [native_file(file, columns, pieces) for file, (_, _, pieces) in zip(plain, found, strict=True)]
         return NativeTable("parquet", self.location, str(self._at.snapshot_id), tuple(chosen))
 
-    def _native_table(self) -> NativeTable:
-        """This snapshot for Iceberg's own reader, by the metadata file that was looked at."""
+    def _native_table(self) -> NativeTable | None:
+        """This snapshot for Iceberg's own reader, by the metadata file that was looked at; by the table's name, if only
+        its catalog knows how to open the files.
+        """
         assert self._at is not None  # noqa: S101 - for mypy: native() has asked
+        if self.own_store and isinstance(self._table, StaticTable):
+            return None
         at = str(self._at.snapshot_id)
-        if self._at == self._table.current_snapshot() and self._branch is None:
+        is_newest = self._at == self._table.current_snapshot() and self._branch is None
+        if is_newest and (not self.own_store or self._at.schema_id != self._table.metadata.current_schema_id):
             # The columns are those of today, which are not always the snapshot's.
             options = {}
         elif self._branch is not None and _is_branch(self._table, self._branch):
             options = {"branch": self._branch}
         else:
-            options = {"snapshot-id": at}
+            options = {"versionAsOf": at}
         files = tuple(NativeFile(path) for path in data_files(self._table, self._at))
-        return NativeTable("iceberg", self._table.metadata_location, at, files, options)
+        place = self.location if self.own_store else self._table.metadata_location
+        return NativeTable("iceberg", place, at, files, options)
 
     def _by_file(self, prune: Prune | None) -> list[tuple[FileScanTask, Mapping[str, FileColumn] | None, list[Piece]]]:
         """The files that may hold wanted rows, how each has the columns (None: pyiceberg knows), and its pieces."""

@@ -41,7 +41,9 @@ class ParquetSource(FilesSource):
 
     def scan(self, context: SourceContext) -> ParquetScan:
         """See ``YummySource.scan``. Reads the footers of all files."""
-        return ParquetScan(self.location, read_footers(self.files(context)), self.date_partition_column)
+        scan = ParquetScan(self.location, read_footers(self.files(context)), self.date_partition_column)
+        scan.own_store = self.has_own_store(context)
+        return scan
 
     @property
     def takes_files(self) -> bool:  # type: ignore[override]
@@ -106,7 +108,7 @@ class ParquetScan(Scan):
 
     def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
         """See ``Scan.native``. Of a file that may hold wanted rows all row groups are read."""
-        if not readable_by_others(columns, self.schema, self._files):
+        if self.own_store or not readable_by_others(columns, self.schema, self._files):
             return None
         files = [native_file(self._files[number], columns, pieces) for number, pieces in self._by_file(prune) if pieces]
         return NativeTable(self.format, self.location, files=tuple(files))

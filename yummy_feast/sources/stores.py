@@ -59,6 +59,13 @@ def split_uri(uri: str) -> tuple[str, str, str]:
     return prefix, f"{named['container']}{named['rest'] or ''}".rstrip("/"), named["account"]
 
 
+def is_on_azure(uri: str) -> bool:
+    """Whether it is on Azure. What ``split_uri`` makes of such a path lacks the account, without which readers that are
+    not ours do not find it.
+    """
+    return is_object_uri(uri) and split_uri(uri)[0] == "abfss://"
+
+
 def settings_of(uri: str, options: Mapping[str, str]) -> StoreSettings:
     """The settings of the store that ``uri`` is on. ConfigError for an option that nobody knows, or half of a pair."""
     prefix, _, account = split_uri(uri)

@@ -15,7 +15,7 @@ from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.spark.catalogs import by_path_conf, catalog_conf, needs_of
 from yummy_feast.spark.jars import holds
 from yummy_feast.spark.pins import CARRIED, PACKAGES, packages_for
-from yummy_feast.spark.settings import SparkSettings, is_secret
+from yummy_feast.spark.settings import HIDDEN, SparkSettings, is_secret
 from yummy_feast.spark.stores import hadoop_options, speaks_of
 
 _HADOOP = "spark.hadoop."
@@ -141,6 +141,8 @@ def _usual_start(settings: SparkSettings, machine: Machine) -> dict[str, str]:
         "spark.app.name": "yummy-feast",
         "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
         "spark.log.level": "ERROR",
+        # Its own pattern lacks credentials of REST catalogs and keys of Azure's accounts.
+        "spark.redaction.regex": HIDDEN,
         "spark.ui.showConsoleProgress": "false",
         # Of an answer that this machine asked for, this machine must hold all.
         "spark.driver.maxResultSize": "0",

@@ -20,17 +20,25 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 _FILE, _ROW, _KEY, _NUMBER = "__file", "__row", "__key", "__number"
+_URI, _BLOCK, _ORDER = "__uri", "__block", "__order"
 _SCHEME = "^([a-z0-9]+:)?/+"
 
 
 def read_delta(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) -> DataFrame:
     """See ``frames.READERS``."""
+    from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812
 
     reader = session.read.format("delta").option("versionAsOf", table.snapshot).options(**table.options)
     frame = reader.load(hadoop_path(table.location))
     uri = F.url_decode(F.regexp_replace(F.col("_metadata.file_path"), r"\+", "%2B"))
-    return _placed(session, frame, table, fields, uri, F.col("_metadata.row_index"))
+    if "row_index" in frame.select("_metadata.*").columns:
+        return _placed(session, frame, table, fields, uri, F.col("_metadata.row_index"))
+    # Delta tells it of tables with deletion vectors or row tracking only.
+    block, order = F.col("_metadata.file_block_start"), F.monotonically_increasing_id()
+    frame = frame.select("*", uri.alias(_URI), block.alias(_BLOCK), order.alias(_ORDER))
+    row = F.row_number().over(Window.partitionBy(_URI).orderBy(_BLOCK, _ORDER)).cast("bigint") - 1
+    return _placed(session, frame, table, fields, F.col(_URI), row)
 
 
 def read_iceberg(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) -> DataFrame:

@@ -56,6 +56,10 @@ def session(settings: SparkSettings) -> SparkSession:
     """
     if find_spec("pyspark") is None:
         raise MissingExtraError.of("spark", _PURPOSE)
+    bridge = logging.getLogger("py4j")
+    if bridge.level == logging.NOTSET:
+        # It logs every call at DEBUG, settings and their values included.
+        bridge.setLevel(logging.INFO)
     with _lock:
         found: Any = active()
         told = next((told for told in _last if told.session is found), None)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _SHORT = {"master": "spark.master", "app_name": "spark.app.name", "remote": "spark.remote"}
 """Keys of ``spark_conf`` that need no ``spark.`` in front."""
-_SECRET = re.compile(
-    r"secret|password|passwd|token|credential|access[._-]?key|account[._-]?key|sas[._-]", re.IGNORECASE
-)
+HIDDEN = r"(?i)secret|password|passwd|token|credential|access[._-]?key|account[._-]?key|sas[._-]"
+"""Pattern of names of settings that may hold a credential, for Python and Java alike."""
+_SECRET = re.compile(HIDDEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _S3 = {
     # Nobody waits for a quarter of an hour to hear that an endpoint is wrong.
     "fs.s3a.attempts.maximum": "4",
     "fs.s3a.retry.limit": "4",
-    "fs.s3a.connection.establish.timeout": "10s",
+    "fs.s3a.connection.establish.timeout": "15s",
 }
 
 
@@ -116,14 +116,3 @@ def hadoop_options(options: Mapping[str, str]) -> dict[str, str]:
     if speaks_of("azure", options):
         found.update(azure_options(AzureSettings.of(options)))
     return found
-
-
-def bucket_options(bucket: str, options: Mapping[str, str]) -> dict[str, str]:
-    """The same for one bucket of S3 alone, where a source has options of its own."""
-    prefix = "fs.s3a."
-    found = s3_options(S3Settings.of(options))
-    return {
-        f"{prefix}bucket.{bucket}.{name.removeprefix(prefix)}": value
-        for name, value in found.items()
-        if name.startswith(prefix)
-    }

@@ -149,6 +149,7 @@ def commit_deletes(table: Any, rows: pa.Table, *, equality_ids: list[int] | None
         ManifestWriterV2,
         write_manifest_list,
     )
+    from pyiceberg.schema import Schema
     from pyiceberg.table.refs import SnapshotRefType
     from pyiceberg.table.snapshots import Operation, Snapshot, Summary
     from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
@@ -161,6 +162,13 @@ def commit_deletes(table: Any, rows: pa.Table, *, equality_ids: list[int] | None
         @property
         def _meta(self) -> dict[str, str]:
             return {**super()._meta, "content": "deletes"}
+
+        def _with_partition(self, format_version: Any) -> Schema:
+            # The spec has ids of columns as int; pyiceberg writes long, which Java's readers do not take.
+            text = super()._with_partition(format_version).model_dump_json()
+            return Schema.model_validate_json(
+                text.replace('"element-id":136,"element":"long"', '"element-id":136,"element":"int"')
+            )
 
     metadata = table.metadata
     folder, mark = f"{table.location()}/metadata", uuid.uuid4().hex

@@ -17,7 +17,7 @@ from tests.s3_server import SECRET, S3Server
 from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.iceberg import IcebergSource
-from yummy_feast.sources.iceberg_catalogs import catalog_kind, catalog_properties
+from yummy_feast.sources.iceberg_catalogs import catalog_kind, catalog_properties, opened_otherwise
 from yummy_feast.sources.object_store import S3Settings
 
 
@@ -151,3 +151,17 @@ def test_storage_options_stand_behind_the_keys_of_a_catalog(tmp_path: Path) -> N
     everywhere = found({**amazon, **clouds}, type="rest", uri="http://x")
     assert everywhere["adls.account-name"] == "acc"
     assert everywhere["gcs.service.host"] == "http://gcs:1"
+
+
+def test_a_catalog_may_open_its_files_in_its_own_way(tmp_path: Path) -> None:
+    def own(options: dict[str, str], **keys: str) -> bool:
+        context = SourceContext(tmp_path, options, {"lake": {"type": "glue", **keys}})
+        return opened_otherwise(catalog_properties(context, "lake"), options)
+
+    amazon = {"key": "me", "secret": SECRET, "region": "north"}
+    assert not own(amazon)
+    assert not own(amazon, **{"s3.region": "north", "glue.endpoint": "http://glue"})
+    assert own(amazon, **{"s3.region": "south"})
+    assert own({}, **{"s3.access-key-id": "other", "s3.secret-access-key": SECRET})
+    assert own(amazon, **{"client.access-key-id": "other"})
+    assert own(amazon, **{"adls.account-name": "acc"})

@@ -142,6 +142,18 @@ def test_credentials_of_a_connection_reference(context: SourceContext, monkeypat
     assert settings.endpoint == context.storage_options["endpoint"]
 
 
+@pytest.mark.parametrize("kind", [ParquetSource, DeltaSource])
+def test_readers_of_other_engines_lack_the_settings_of_a_source(
+    context: SourceContext, bucket: str, kind: type[ParquetSource | DeltaSource]
+) -> None:
+    usual = kind(f"s3://{bucket}/x", timestamp_field="ts")
+    usual.append(rows(1), context, create=True)
+    assert usual.scan(context).native(["id"]) is not None
+    reference = ConnectionRef(provider="env", name="NOBODY_", params={"region": "us-east-1"})
+    own = kind(f"s3://{bucket}/x", timestamp_field="ts", connection_ref=reference)
+    assert own.scan(context).native(["id"]) is None
+
+
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
     options = {"endpoint": "http://127.0.0.1:9", "key": "me", "secret": SECRET}
     for source in (ParquetSource("s3://b/x", timestamp_field="ts"), DeltaSource("s3://b/x", timestamp_field="ts")):

@@ -13,7 +13,8 @@ from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import locate
 from yummy_feast.sources.google_store import GoogleSettings
 from yummy_feast.sources.object_store import S3Settings
-from yummy_feast.sources.stores import is_object_uri, pyiceberg_properties, settings_of, split_uri
+from yummy_feast.sources.parquet import ParquetSource
+from yummy_feast.sources.stores import is_object_uri, is_on_azure, pyiceberg_properties, settings_of, split_uri
 
 EVERYTHING = {
     "endpoint": "http://minio:9000",
@@ -84,3 +85,19 @@ def test_locations_keep_their_scheme() -> None:
         assert isinstance(place.filesystem, kind)
         assert place.text == text
         assert place.at("c/y").text == f"{place.prefix}c/y"
+
+
+@pytest.mark.parametrize(
+    ("path", "alone"),
+    [
+        ("data", False),
+        ("s3://bucket/x", False),
+        ("gs://bucket/x", False),
+        ("az://container/x", True),
+        ("abfss://container@acc.dfs.core.windows.net/x", True),
+    ],
+)
+def test_only_we_find_paths_that_lack_their_account(tmp_path: Path, path: str, *, alone: bool) -> None:
+    assert is_on_azure(path) is alone
+    source = ParquetSource(path, timestamp_field="ts")
+    assert source.has_own_store(SourceContext(tmp_path, EVERYTHING)) is alone

@@ -208,8 +208,10 @@ def test_another_configuration_has_its_own_catalogs(real: Any, tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.spark
 def test_no_credential_is_where_others_look(real: Any, tmp_path: Path, s3_server: S3Server) -> None:
-    spark = session(spark_settings(tmp_path, storage_options=s3_server.options))
+    catalogs = {"prod": {"type": "rest", "uri": "http://127.0.0.1:9", "credential": f"me:{SECRET}"}}
+    spark = session(spark_settings(tmp_path, storage_options=s3_server.options, catalogs=catalogs))
     assert spark.conf.get("fs.s3a.secret.key") == SECRET
+    assert spark.conf.get("spark.sql.catalog.prod.credential") == f"me:{SECRET}"
     command = Path(f"/proc/{spark.sparkContext._gateway.proc.pid}/cmdline").read_text()
     assert SECRET not in command
     assert SECRET not in str(spark.sparkContext.getConf().getAll())

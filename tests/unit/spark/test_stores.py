@@ -8,7 +8,7 @@ from yummy_feast.errors import ConfigError
 from yummy_feast.sources.azure_store import AzureSettings
 from yummy_feast.sources.google_store import GoogleSettings
 from yummy_feast.sources.object_store import S3Settings
-from yummy_feast.spark.stores import azure_options, bucket_options, google_options, hadoop_options, s3_options
+from yummy_feast.spark.stores import azure_options, google_options, hadoop_options, s3_options
 
 PROVIDER = "fs.s3a.aws.credentials.provider"
 OF_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
@@ -68,13 +68,6 @@ def test_buckets_as_parts_of_the_host() -> None:
     found = hadoop_options({"endpoint": "https://host", "virtual_hosted_style_request": "true"})
     assert found["fs.s3a.path.style.access"] == "false"
     assert found["fs.s3a.connection.ssl.enabled"] == "true"
-
-
-def test_one_bucket_alone() -> None:
-    found = bucket_options("lake", {"endpoint": "http://other:9000", "key": "who", "secret": "hush"})
-    assert found["fs.s3a.bucket.lake.endpoint"] == "http://other:9000"
-    assert found["fs.s3a.bucket.lake.secret.key"] == "hush"
-    assert all(name.startswith("fs.s3a.bucket.lake.") for name in found)
 
 
 def test_an_unknown_option_is_an_error_here_too() -> None:
