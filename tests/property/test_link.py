@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,8 +26,9 @@ actions = st.lists(
 )
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 @given(actions=actions, room=st.integers(1, 12))
-def test_replies_never_shift(actions: list[tuple[str, int]], room: int) -> None:
+def test_replies_never_shift(run: Callable[..., None], actions: list[tuple[str, int]], room: int) -> None:
     async def main() -> None:
         link, wire = wired()
         futures: list[asyncio.Future[list[object]]] = []
@@ -63,4 +66,4 @@ def test_replies_never_shift(actions: list[tuple[str, int]], room: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_MOST_REPLIES", room)
-        asyncio.run(main())
+        run(main())

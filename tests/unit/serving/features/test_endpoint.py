@@ -181,8 +181,8 @@ def test_large_answers_leave_the_loop(endpoint: FeaturesEndpoint, monkeypatch: p
     monkeypatch.setattr(asyncio, "to_thread", noted)
     there = ask(endpoint, ["driver_stats:trips", "driver_stats:name"], drivers)
     assert there.json == here.json
-    assert "_told" in threads
-    assert len(threads) == 2
+    # To decode the rows, to write the answer, to give its memory back.
+    assert threads == ["<lambda>", "_told", "_give_back"]
 
 
 def at_once(*requests: Awaitable[Answered]) -> list[Answered]:
