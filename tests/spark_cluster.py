@@ -67,7 +67,7 @@ class SparkCluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=_environment(),
+            env=environment(),
             cwd=ROOT,
             start_new_session=True,
         )
@@ -121,15 +121,13 @@ class SparkCluster:
                 process.stdout.close()
 
     def _start(self, name: str, log: str, *options: str) -> subprocess.Popen[bytes]:
-        import pyspark
-
-        program = Path(pyspark.__file__).parent / "bin" / "spark-class"
+        program = spark_home() / "bin" / "spark-class"
         with (self.folder / f"{log}.log").open("wb") as sink:
             process = subprocess.Popen(
                 [str(program), f"org.apache.spark.deploy.{name}", *options],
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=environment(),
                 cwd=self.folder,
                 start_new_session=True,
             )
@@ -137,13 +135,22 @@ class SparkCluster:
         return process
 
 
-def _environment() -> dict[str, str]:
-    """For all of its processes: executors import this package and what the tests define."""
+def spark_home() -> Path:
+    """Of the pyspark that is installed here."""
     import pyspark
 
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    home = str(Path(pyspark.__file__).parent)
-    return {**os.environ, "PYTHONPATH": path, "SPARK_HOME": home, "SPARK_DAEMON_MEMORY": "256m"}
+    return Path(pyspark.__file__).parent
+
+
+def environment() -> dict[str, str]:
+    """For Spark's processes: executors import this package and what the tests define, in this very Python."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_DAEMON_MEMORY": "256m",
+    }
 
 
 @contextmanager
