@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.spark_session import ROOT
+from tests.spark_session import ROOT, skipped_without_spark, spark_jars
 from tests.unit.online.servers import free_port
+from yummy_feast.spark.jars import VARIABLE
+from yummy_feast.spark.java import find_java
 
 _PATIENCE = 90
 """Seconds for a process to come up on a busy machine."""
@@ -88,9 +89,9 @@ class SparkCluster:
 
     def alive(self) -> int:
         """Workers that the master counts on."""
-        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/json/", timeout=5) as answer:
-                return int(json.load(answer)["aliveworkers"])
+        page = f"http://127.0.0.1:{self.web_port}/json/"
+        with suppress(OSError), urllib.request.urlopen(page, timeout=5) as answer:
+            return int(json.load(answer)["aliveworkers"])
         return -1
 
     def wait(self, workers: int) -> None:
@@ -166,7 +167,12 @@ def running_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
 
 
 @pytest.fixture
-def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[SparkCluster]:
     """A master and two workers of one core each, for one test: it may kill them."""
+    with skipped_without_spark():
+        find_java("the cluster of the tests")
+        # Here, and not in each of its drivers.
+        jars = spark_jars()
+    monkeypatch.setenv(VARIABLE, str(jars))
     with running_cluster(tmp_path_factory.mktemp("cluster")) as found:
         yield found

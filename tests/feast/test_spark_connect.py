@@ -16,7 +16,8 @@ import pytest
 from tests.feast import cluster_fetch
 from tests.spark_cluster import environment
 from tests.spark_connect import connect_server
-from tests.spark_session import ROOT
+from tests.spark_session import ROOT, skipped_without_spark
+from yummy_feast.spark.java import find_java
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,6 +37,8 @@ def test_all_results_through_spark_connect(tmp_path: Path) -> None:
     answers.mkdir()
     cluster_fetch.lay(repo)
     expected = cluster_fetch.answer(repo)
+    with skipped_without_spark():
+        find_java("the server of this test")
     with connect_server(tmp_path) as address:
         done = subprocess.run(
             [sys.executable, "-m", "tests.feast.connect_fetch", str(repo), address, str(answers)],

@@ -28,11 +28,11 @@ def read_pieces(
     session: SparkSession, pieces: Sequence[Piece], fields: Sequence[pa.Field], *, has_start: bool
 ) -> DataFrame:
     """The rows of the pieces as ``SourceFrame.frame`` says: one partition per piece, or per few of very many."""
-    from pyspark import cloudpickle
+    from pyspark.cloudpickle import dumps
     from pyspark.sql.pandas.types import from_arrow_schema
 
     # Each on its own: a task that unpacked all to read one would make a thousand small files a million.
-    packed = tuple(cloudpickle.dumps(piece) for piece in pieces)
+    packed = tuple(cast("Any", dumps)(piece) for piece in pieces)
     reader = _Reader(packed, tuple(field.name for field in fields), _schema(fields, has_start))
     count = len(pieces)
     tasks = max(min(count, _ALONE + count // 10), 1)
