@@ -162,7 +162,7 @@ def test_on_demand_views_are_in_every_result(store: FeatureStore) -> None:
 
 
 def test_the_embedded_engine_has_no_spark_dataframe(tmp_path: Path) -> None:
-    with pytest.raises(RetrievalError, match=r"to_spark_df needs the engine spark  \(set offline_store.engine: spark"):
+    with pytest.raises(RetrievalError, match=r"to_spark_df needs the engine spark \(set offline_store.engine: spark"):
         fetch(of_engine("duckdb", tmp_path), ASKED).to_spark_df()
 
 
