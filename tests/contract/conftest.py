@@ -6,24 +6,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.contract.engine_kit import Kit
 from tests.contract.online_kit import OnlineKit
+from tests.contract.spark_session import spark_session
 from tests.online_server import address, cluster, cluster_of_session, server
 from yummy_feast.offline.engines.table import ENGINES
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.redis import RedisSettings, connect
 
-__all__ = ["address", "cluster", "cluster_of_session", "server"]
+__all__ = ["address", "cluster", "cluster_of_session", "server", "spark_session"]
 
 
-@pytest.fixture(
-    params=[(engine, stored) for engine in sorted(ENGINES) for stored in ("memory", "parquet")], ids="-".join
-)
+def params_of(engine: str) -> list[Any]:
+    """An engine over both ways to store rows; Spark, which takes seconds to start, among the slow tests."""
+    marks = [pytest.mark.slow, pytest.mark.spark] if engine == "spark" else []
+    return [pytest.param((engine, stored), id=f"{engine}-{stored}", marks=marks) for stored in ("memory", "parquet")]
+
+
+@pytest.fixture(params=[param for engine in sorted(ENGINES) for param in params_of(engine)])
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     engine, stored = request.param
+    if engine == "spark":
+        request.getfixturevalue("spark_session")
     return Kit(engine, stored, tmp_path)
 
 

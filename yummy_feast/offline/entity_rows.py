@@ -1,11 +1,12 @@
-"""Entity rows: which entities, as of when. They come as pandas, Arrow, Parquet or SQL and leave as one table with one
-time column.
+"""Entity rows: which entities, as of when. They come as pandas, Arrow, Parquet, SQL or a Spark DataFrame and leave as
+one table with one time column.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -47,17 +48,28 @@ class EntityRows:
     def __init__(
         self, columns: dict[str, pa.ChunkedArray | pa.Array], time_column: str, frame: pd.DataFrame | None = None
     ) -> None:
-        self._columns = columns
+        self._held = columns
         self.time_column = time_column
         self.frame = frame
-        times = columns[time_column]
-        self.time_unit: str = times.type.unit
-        self.times: Int64s = instants(times)
+
+    @property
+    def _columns(self) -> dict[str, pa.ChunkedArray | pa.Array]:
+        return self._held
+
+    @property
+    def time_unit(self) -> str:
+        """Of ``times``: s, ms, us or ns."""
+        return str(self._columns[self.time_column].type.unit)
+
+    @cached_property
+    def times(self) -> Int64s:
+        """The entity times, ``MISSING`` where null; shape (rows,)."""
+        return instants(self._columns[self.time_column])
 
     @classmethod
     def of_arrow(cls, table: pa.Table) -> EntityRows:
         """Entity rows from an Arrow table; its time column becomes UTC."""
-        _refuse_twins(table.column_names)
+        refuse_twins(table.column_names)
         name = time_column_of({field.name: pa.types.is_timestamp(field.type) for field in table.schema})
         kind = table.schema.field(name).type
         if not pa.types.is_timestamp(kind):
@@ -73,7 +85,7 @@ class EntityRows:
 
         frame = frame.reset_index(drop=True)
         frame.columns = [str(name) for name in frame.columns]
-        _refuse_twins(list(frame.columns))
+        refuse_twins(list(frame.columns))
         is_time = {name: pd.api.types.is_datetime64_any_dtype(dtype) for name, dtype in frame.dtypes.items()}
         name = time_column_of(is_time)
         if not is_time[name]:
@@ -121,7 +133,7 @@ class EntityRows:
         real = self.times[self.times != MISSING]
         if not len(real):
             return None, None
-        return _moment(int(real.min()), self.time_unit), _moment(int(real.max()), self.time_unit)
+        return moment(int(real.min()), self.time_unit), moment(int(real.max()), self.time_unit)
 
 
 def time_column_of(columns: dict[str, bool]) -> str:
@@ -142,7 +154,8 @@ def time_column_of(columns: dict[str, bool]) -> str:
     return found[0]
 
 
-def _refuse_twins(names: list[str]) -> None:
+def refuse_twins(names: list[str]) -> None:
+    """EntityRowsError for two columns of one name."""
     for position, name in enumerate(names):
         if name in names[:position]:
             raise EntityRowsError(f"the entity rows have two columns named '{name}'", hint="rename one of them")
@@ -184,8 +197,8 @@ def _parse_objects(column: Any) -> Any:
         return pa.array(aware, pa.timestamp("us", "UTC")).to_pandas().rename(column.name)
 
 
-def _moment(value: int, unit: str) -> datetime:
-    """Python's calendar ends: before the year 1 and after 9999 it is the last moment it knows."""
+def moment(value: int, unit: str) -> datetime:
+    """An instant in ``unit``. Python's calendar ends: before the year 1 and after 9999 it is the last moment it knows."""
     per = PER_SECOND[unit]
     seconds, rest = divmod(value, per)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
@@ -35,6 +35,9 @@ class Answer(Protocol):
     def originals(self) -> pd.DataFrame | None:
         """Columns that ``to_df`` gives back as they came, or None."""
 
+    def frame(self) -> Any | None:
+        """The rows as a lazy Spark DataFrame, or None where the engine has none."""
+
     def explanation(self) -> Explanation:
         """How the rows come about."""
 
@@ -49,6 +52,9 @@ class HistoricalAnswer:
 
     def arrow(self, *, partial: bool = False) -> pa.Table:
         """The entity columns, then the features in the order they were asked for."""
+        together = self._features.together()
+        if together is not None:
+            return together
         table = self._rows.table(partial=partial)
         features = self._features.table()
         if len(features.column_names) and len(features) != len(self._rows):
@@ -62,6 +68,10 @@ class HistoricalAnswer:
     def originals(self) -> pd.DataFrame | None:
         """The entity rows, if they came as pandas."""
         return self._rows.frame
+
+    def frame(self) -> Any | None:
+        """The engine's own."""
+        return self._features.frame()
 
     def explanation(self) -> Explanation:
         """The engine's own."""
@@ -95,6 +105,15 @@ class RangeAnswer:
     def originals(self) -> pd.DataFrame | None:
         """Nothing came in."""
         return None
+
+    def frame(self) -> Any | None:
+        """The engine's own."""
+        from_engine = self._engine.range_frame(self.read, newest=self._stream == self._engine.latest)
+        if from_engine is None or self.read.join_keys:
+            return from_engine
+        from pyspark.sql import functions as F  # noqa: N812
+
+        return from_engine.withColumn(DUMMY_ENTITY_ID, F.lit(""))
 
     def explanation(self) -> Explanation:
         """What would be read."""
@@ -161,6 +180,21 @@ class YummyRetrievalJob(RetrievalJob):
         if isinstance(self.answer, RangeAnswer) and self.answer.read.join_keys and not self._on_demand:
             return self.answer.reader()
         return self.to_arrow().to_reader()
+
+    def to_spark_df(self) -> Any:
+        """The rows as a Spark DataFrame, in no particular order; nothing is computed until Spark is asked to, unless
+        on-demand views have to see the rows.
+
+        Raises:
+            RetrievalError: the engine is not spark.
+        """
+        frame = self.answer.frame()
+        if frame is None:
+            raise RetrievalError(
+                "to_spark_df needs the engine spark",
+                hint="set offline_store.engine: spark, or use session.createDataFrame(job.to_arrow())",
+            )
+        return frame.sparkSession.createDataFrame(self.to_arrow()) if self._on_demand else frame
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
         """Write the rows to a saved dataset's storage, in its own format; all or nothing.

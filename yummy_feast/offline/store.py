@@ -18,6 +18,7 @@ from yummy_feast.offline.engines.base import Engine
 from yummy_feast.offline.engines.table import engine_of
 from yummy_feast.offline.entity_rows import EntityRows, SelectAll
 from yummy_feast.offline.every_entity import every_entity
+from yummy_feast.offline.frame_rows import FrameRows, is_spark_frame
 from yummy_feast.offline.job import HistoricalAnswer, RangeAnswer, YummyRetrievalJob
 from yummy_feast.offline.newest import Newest, NewestParts
 from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
@@ -53,7 +54,7 @@ class YummyOfflineStore(OfflineStore):
     ) -> YummyRetrievalJob:
         """The features of each entity row, as the rule in ``offline.plan`` says.
 
-        entity_df: pandas, Arrow, a path to Parquet (``pathlib.Path`` or text ending in .parquet), SQL over the
+        entity_df: pandas, Arrow, a Spark DataFrame, a path to Parquet (``pathlib.Path`` or text ending in .parquet), SQL over the
         sources of the registry, ``select_all(timestamp)``, or None with ``start_date``/``end_date`` for every
         (entity, event time) of the range.
 
@@ -220,6 +221,8 @@ def _entity_rows(
         return every_entity(engine, plan, micros(start), micros(end))
     if isinstance(entity_df, SelectAll):
         return every_entity(engine, plan, None, micros(entity_df.timestamp), as_of=entity_df.timestamp)
+    if is_spark_frame(entity_df):
+        return FrameRows(entity_df)
     if isinstance(entity_df, pd.DataFrame):
         return EntityRows.of_pandas(entity_df)
     if isinstance(entity_df, (pa.Table, pa.RecordBatch)):
@@ -230,7 +233,7 @@ def _entity_rows(
         return EntityRows.of_arrow(engine.query(entity_df, _sources(registry, project, entity_df)))
     raise EntityRowsError(
         f"entity_df is a {type(entity_df).__name__}",
-        hint="pass a pandas DataFrame, an Arrow table, a path to Parquet, SQL, or select_all(timestamp)",
+        hint="pass a pandas or Spark DataFrame, an Arrow table, a path to Parquet, SQL, or select_all(timestamp)",
     )
 
 

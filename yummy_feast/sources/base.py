@@ -102,6 +102,34 @@ class SeenPiece:
         return self.piece.read(columns)
 
 
+@dataclass(frozen=True, slots=True)
+class NativeFile:
+    """One file of a ``NativeTable``. constants: columns that the file does not hold, with the one value of all its
+    rows (None: null). start: as of a ``SeenPiece``.
+    """
+
+    path: str
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    start: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTable:
+    """What a reader that is not ours (Spark's) needs to read the very rows of a scan, in plain data.
+
+    format: ``parquet``, ``delta`` or ``iceberg``. location: the table's folder or name. snapshot: the version or
+    snapshot id that the scan resolved. files: the files to read where there is no table log, in the order of the
+    source. options: of the reader. storage_options: as in ``SourceContext``.
+    """
+
+    format: str
+    location: str
+    snapshot: str = ""
+    files: tuple[NativeFile, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 class Scan(ABC):
     """One resolved look at a source."""
 
@@ -118,6 +146,12 @@ class Scan(ABC):
         """The parts to read after pruning, in a fixed order. A part may hold unwanted rows; no wanted row is ever
         missing. Equal prunes give equal parts, so that the number of a part is an address too.
         """
+
+    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:  # noqa: ARG002
+        """How an engine with readers of its own reads these columns; None where it would read other values than
+        ``pieces``, or where nobody has made sure. ``prune`` as for ``pieces``.
+        """
+        return None
 
     @property
     def state(self) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext
+from yummy_feast.sources.base import NativeTable, Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.files import StoredFile
 from yummy_feast.sources.files_source import FilesSource, partition_constants
+from yummy_feast.sources.parquet_native import native_file, readable_by_others
 from yummy_feast.sources.parquet_pieces import (
     BATCH_ROWS,
     ParquetFooter,
@@ -95,13 +97,28 @@ class ParquetScan(Scan):
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. Decided from the footers in memory."""
+        return [piece for _, pieces in self._by_file(prune) for piece in pieces]
+
+    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
+        """See ``Scan.native``. Of a file that may hold wanted rows all row groups are read."""
+        if not readable_by_others(columns, self.schema, self._files):
+            return None
+        files = [
+            native_file(self._files[number], columns, pieces) for number, pieces in self._by_file(prune) if pieces
+        ]
+        return NativeTable(self.format, self.location, files=tuple(files))
+
+    def _by_file(self, prune: Prune | None) -> list[tuple[int, list[Piece]]]:
+        """Number of each file, and its pieces after pruning."""
         parts = WantedParts(prune, self.schema, self._date_partition)
         seen = seen_files(parts.state, self._stored)
-        return [
-            parts.marked(cast("Piece", piece), parts.of(seen=known))
-            for (footer, columns), known in zip(self._files, seen, strict=True)
-            for piece in parquet_pieces(footer, columns, parts.of(seen=known))
-        ]
+        found = []
+        for number, ((footer, columns), known) in enumerate(zip(self._files, seen, strict=True)):
+            wanted = parts.of(seen=known)
+            found.append(
+                (number, [parts.marked(cast("Piece", piece), wanted) for piece in parquet_pieces(footer, columns, wanted)])
+            )
+        return found
 
 
 def _compression(metadata: pq.FileMetaData) -> str:

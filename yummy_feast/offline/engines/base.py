@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -91,6 +91,12 @@ class FeatureAnswer(Protocol):
         same order.
         """
 
+    def together(self) -> pa.Table | None:
+        """Entity columns, then feature columns, where the entity rows never were on this machine; else None."""
+
+    def frame(self) -> Any | None:
+        """The same as a lazy DataFrame of the engine's own; None: it has none."""
+
     def explanation(self) -> Explanation:
         """How; matching runs if it has not yet, features are not read."""
 
@@ -133,6 +139,10 @@ class Engine(ABC):
         """Every row of the range, in the source's order; rows with a null time are left out when the range has an end
         or a start.
         """
+
+    def range_frame(self, read: ReadPlan, *, newest: bool) -> Any | None:  # noqa: ARG002
+        """All rows of the range, or the newest per key, as a lazy DataFrame of the engine's own; None: it has none."""
+        return None
 
     @abstractmethod
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:

@@ -96,6 +96,12 @@ class EmbeddedAnswer:
                 del values, block
         return pa.table({name: columns[name] for name in self._plan.outputs})
 
+    def together(self) -> None:
+        """Entity rows are here already."""
+
+    def frame(self) -> None:
+        """No DataFrames."""
+
     def explanation(self) -> Explanation:
         """The plan and, per view, what came of it."""
         count = len(self._rows)
@@ -128,14 +134,14 @@ class EmbeddedAnswer:
 
     def _match(self, view: ViewPlan) -> Match:
         scan = view.source.scan(self._settings.context)
-        _check_columns(view, scan)
+        check_columns(view, scan)
         unit = _unit(view, scan)
         newest = newest_allowed(self._rows.times, self._rows.time_unit, unit)
         oldest = oldest_allowed(self._rows.times, self._rows.time_unit, unit, view.ttl) if view.ttl else None
         null_times = self._rows.times == MISSING
         newest[null_times] = MISSING
         codes = self._codes(view, scan)
-        start, end = self._span(view)
+        start, end = span_of(view, self._rows)
         pieces = scan.pieces(Prune(view.time, start if view.ttl else None, end, self._wanted_keys(view, scan)))
         match = Match(
             scan, pieces, scan.total_pieces, np.full(len(newest), -1, np.int64), start if view.ttl else MISSING, end
@@ -188,18 +194,12 @@ class EmbeddedAnswer:
         return slots.resolve()
 
     def _codes(self, view: ViewPlan, scan: Scan) -> KeyCodes:
-        families = self._families(view, scan)
+        families = key_families(view, self._rows, scan)
         wanted = tuple((entity, kind) for (entity, _), kind in zip(view.join_keys, families, strict=True))
         if wanted not in self._numberings:
             columns = [self._key(entity, kind) for entity, kind in wanted]
             self._numberings[wanted] = KeyCodes.of(columns, families, len(self._rows))
         return self._numberings[wanted]
-
-    def _families(self, view: ViewPlan, scan: Scan) -> list[str]:
-        return [
-            common_family(entity, self._rows.column(entity).type, source, scan.schema.field(source).type, scan.location)
-            for entity, source in view.join_keys
-        ]
 
     def _key(self, entity: str, kind: str) -> pa.Array:
         if (entity, kind) not in self._keys:
@@ -211,18 +211,6 @@ class EmbeddedAnswer:
         numbering = self._codes(view, scan)
         keys = [source for _, source in view.join_keys]
         return {key: column.values for key, column in zip(keys, numbering.columns, strict=True)}
-
-    def _span(self, view: ViewPlan) -> tuple[int, int]:
-        """Oldest and newest instant any entity row can see, microseconds."""
-        real = self._rows.times[self._rows.times != MISSING]
-        if not len(real):
-            return 0, 0
-        ends = np.array([real.min(), real.max()])
-        unit = self._rows.time_unit
-        # Rounded outwards, so that no statistics of a source can hide a row that is wanted.
-        exact = "ns" if unit == "ns" else "us"
-        start = to_micros(oldest_allowed(ends, unit, exact, view.ttl), exact)[0] if view.ttl else MISSING
-        return int(start), int(to_micros(ends, unit, up=True)[1])
 
     def _blocks(self, rows: int) -> list[slice]:
         """Stretches of entity rows whose matching state fits into a quarter of the memory limit; each reads the keys
@@ -245,7 +233,8 @@ def _unit(view: ViewPlan, scan: Scan) -> str:
     return unit
 
 
-def _check_columns(view: ViewPlan, scan: Scan) -> None:
+def check_columns(view: ViewPlan, scan: Scan) -> None:
+    """ColumnNotFoundError for a column that the view needs and the source lacks."""
     names: Sequence[str] = [
         *(source for _, source in view.join_keys),
         view.time,
@@ -258,3 +247,24 @@ def _check_columns(view: ViewPlan, scan: Scan) -> None:
                 f"feature view '{view.name}' needs column '{name}', which {scan.location} does not have",
                 hint=nearest(name, scan.schema.names),
             )
+
+
+def key_families(view: ViewPlan, rows: EntityRows, scan: Scan) -> list[str]:
+    """Per join key what both sides are compared as; see ``codes``."""
+    return [
+        common_family(entity, rows.column(entity).type, source, scan.schema.field(source).type, scan.location)
+        for entity, source in view.join_keys
+    ]
+
+
+def span_of(view: ViewPlan, rows: EntityRows) -> tuple[int, int]:
+    """Oldest and newest instant any entity row can see, microseconds; the oldest is ``MISSING`` without a ttl."""
+    real = rows.times[rows.times != MISSING]
+    if not len(real):
+        return 0, 0
+    ends = np.array([real.min(), real.max()])
+    unit = rows.time_unit
+    # Rounded outwards, so that no statistics of a source can hide a row that is wanted.
+    exact = "ns" if unit == "ns" else "us"
+    start = to_micros(oldest_allowed(ends, unit, exact, view.ttl), exact)[0] if view.ttl else MISSING
+    return int(start), int(to_micros(ends, unit, up=True)[1])

@@ -10,6 +10,7 @@ from yummy_feast.offline.engines.base import Engine, EngineSettings
 
 ENGINES = {
     "duckdb": "yummy_feast.offline.engines.duckdb:DuckDBEngine",
+    "spark": "yummy_feast.offline.engines.spark:SparkEngine",
 }
 
 

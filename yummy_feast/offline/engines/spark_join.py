@@ -1,0 +1,268 @@
+"""The point-in-time join as one lazy Spark plan.
+
+Feature rows and entity rows of one set of join keys are brought together by a single shuffle, sorted by the instant from
+which a feature row is visible (an entity row: its own time, after the features of that instant), and a window that runs
+from each key's first row remembers the best feature row so far, per view. So a key's history is walked once, however
+long it is and however many entity rows ask about it, and a key with most of the rows spills instead of exploding. Views
+with other join keys follow in a stage of their own, which the entity rows enter with what they have found so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yummy_feast.offline.engines.spark_rows import ROW, TIME, Asked
+from yummy_feast.offline.engines.spark_values import (
+    canonical_key,
+    instant,
+    oldest_allowed,
+    own_unit,
+    ttl_unit,
+    within,
+)
+from yummy_feast.offline.times import MAX, MIN, PER_SECOND
+from yummy_feast.spark.frames import PLACE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
+
+    from yummy_feast.offline.plan import ViewPlan
+    from yummy_feast.spark.frames import SourceFrame
+
+_MANY = 100_000
+"""Rows of a source from which on it pays to drop those whose key no entity row has before the shuffle."""
+_FEW = 250_000
+"""Entity rows up to which their keys are small enough to be sent to every executor."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparkView:
+    """One view of a fetch, ready to be joined. families: how each join key is compared. source: columns as ``columns``
+    says, whose Arrow types are ``kinds``.
+    """
+
+    number: int
+    plan: ViewPlan
+    families: tuple[str, ...]
+    columns: tuple[str, ...]
+    kinds: tuple[pa.DataType, ...]
+    source: SourceFrame
+
+    def column(self, name: str) -> Column:
+        """A source column, in its carrier."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        return F.col(f"c{self.columns.index(name)}")
+
+    def kind(self, name: str) -> pa.DataType:
+        """Its Arrow type."""
+        return self.kinds[self.columns.index(name)]
+
+    @property
+    def keys(self) -> tuple[tuple[str, str, str], ...]:
+        """(entity column, source column, family), in an order that views with the same join keys share."""
+        pairs = zip(self.plan.join_keys, self.families, strict=True)
+        return tuple(sorted((entity, source, family) for (entity, source), family in pairs))
+
+    @property
+    def group(self) -> tuple[tuple[str, str], ...]:
+        """Views with the same group share a shuffle."""
+        return tuple((entity, family) for entity, _, family in self.keys)
+
+
+def joined(asked: Asked, views: Sequence[SparkView], *, features: bool = True) -> DataFrame:
+    """``asked.frame`` and, per view, either its features (``f{view}_{n}``, in carriers) or, without ``features``, whether
+    it matched (``m{view}``) and was expired (``x{view}``).
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[SparkView]] = {}
+    for view in views:
+        groups.setdefault(view.group, []).append(view)
+    frame = asked.frame
+    for group in groups.values():
+        frame = _stage(frame, asked, group, features=features)
+    return frame
+
+
+def _stage(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, features: bool) -> DataFrame:
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F  # noqa: N812
+
+    keys = _key_names(views[0])
+    rows = _entity_side(frame, asked, views, features=features)
+    for view in views:
+        rows = rows.unionAll(_feature_side(view, asked, rows.schema["e"].dataType, views, features=features))
+    walk = (
+        Window.partitionBy(*keys, *(["salt"] if asked.has_nulls else []))
+        .orderBy("v", "side", "event", "made", "place")
+        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    )
+    found = [_best(view).over(walk).alias(f"b{view.number}") for view in views]
+    answered = rows.select("side", "e", *found).where(F.col("side") == 1)
+    return answered.select("e.*", *(column for view in views for column in _judged(view, asked, features=features)))
+
+
+def _key_names(view: SparkView) -> list[str]:
+    return [f"g{number}" for number in range(max(len(view.group), 1))]
+
+
+def _best(view: SparkView) -> Column:
+    """The best feature row so far. In the order of its becoming visible the last is the best, unless rows become visible
+    later than they happened.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    mine = F.col(f"s{view.number}")
+    if not view.plan.cutoff:
+        return F.last(mine, ignorenulls=True)
+    return F.max_by(mine, F.when(mine.isNotNull(), F.struct("event", "made", "place")))
+
+
+def _judged(view: SparkView, asked: Asked, *, features: bool) -> list[Column]:
+    """What came of it, now that the entity row's own limit is known: of rows that are too old nothing."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    best = F.col(f"b{view.number}")
+    fresh, oldest = best.isNotNull(), oldest_allowed(F.col(f"e.{TIME}"), asked.unit, view.plan.ttl)
+    if oldest is not None:
+        event = within(best.getField("event"), own_unit(view.kind(view.plan.time)), ttl_unit(asked.unit))
+        fresh = fresh & (event >= oldest)
+    if not features:
+        return [fresh.alias(f"m{view.number}"), (best.isNotNull() & ~fresh).alias(f"x{view.number}")]
+    return [
+        F.when(fresh, best.getField(f"f{number}")).alias(f"f{view.number}_{number}")
+        for number in range(len(view.plan.features))
+    ]
+
+
+def _entity_side(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, features: bool) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    own = [
+        canonical_key(F.col(asked.key(entity)), asked.kinds[entity], family).alias(name)
+        for (entity, family), name in zip(views[0].group, _key_names(views[0]), strict=False)
+    ] or [F.lit(0).alias("g0")]
+    keyed = frame.select("*", *own)
+    names = _key_names(views[0])
+    salt = []
+    if asked.has_nulls:
+        # A null key matches nothing; without the salt all such rows would meet in one task.
+        lost = F.coalesce(*[F.when(F.col(name).isNull(), F.col(ROW)) for name in (*names, TIME)], F.lit(-1))
+        salt = [lost.cast("bigint").alias("salt")]
+    nothing = F.lit(None).cast("bigint")
+    return keyed.select(
+        *names,
+        *salt,
+        F.col(TIME).alias("v"),
+        F.lit(1).alias("side"),
+        *(nothing.alias(name) for name in ("event", "made", "place")),
+        F.struct(*frame.columns).alias("e"),
+        *(F.lit(None).cast(_shape(view, features)).alias(f"s{view.number}") for view in views),
+    )
+
+
+def _feature_side(
+    view: SparkView, asked: Asked, carried_along: DataType, views: Sequence[SparkView], *, features: bool
+) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    names = _key_names(view)
+    rows = _candidates(view, asked)
+    values = [F.col("event"), F.col("place")] if not features else [F.col("event"), *_features(view)]
+    mine = F.struct(*values).cast(_shape(view, features))
+    nothing = {other.number: F.lit(None).cast(_shape(other, features)) for other in views}
+    return rows.select(
+        *names,
+        *([F.lit(-1).cast("bigint").alias("salt")] if asked.has_nulls else []),
+        "v",
+        F.lit(0).alias("side"),
+        "event",
+        "made",
+        "place",
+        F.lit(None).cast(carried_along).alias("e"),
+        *((mine if other is view else nothing[other.number]).alias(f"s{other.number}") for other in views),
+    )
+
+
+def _features(view: SparkView) -> list[Column]:
+    return [view.column(f.source).alias(f"f{number}") for number, f in enumerate(view.plan.features)]
+
+
+def _shape(view: SparkView, features: bool) -> str:
+    """The struct that a view's row is in the window, as Spark's DDL."""
+    if not features:
+        return "struct<event: bigint, place: bigint>"
+    types = {field.name: field.dataType.simpleString() for field in view.source.frame.schema.fields}
+    own = [
+        f"f{number}: {types[f'c{view.columns.index(feature.source)}']}"
+        for number, feature in enumerate(view.plan.features)
+    ]
+    return f"struct<{', '.join(['event: bigint', *own])}>"
+
+
+def _candidates(view: SparkView, asked: Asked) -> DataFrame:
+    """The view's rows that some entity row may see, with keys, ``v`` (the first entity time that sees them), ``event``,
+    ``made`` and ``place``.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    plan = view.plan
+    unit = own_unit(view.kind(plan.time))
+    event = instant(view.column(plan.time), view.kind(plan.time))
+    made = instant(view.column(plan.created), view.kind(plan.created)) if plan.created else F.lit(None).cast("bigint")
+    visible = within(event, unit, asked.unit, up=True)
+    wanted = event.isNotNull()
+    if plan.cutoff and plan.created:
+        visible = F.greatest(visible, within(made, own_unit(view.kind(plan.created)), asked.unit, up=True))
+        wanted = wanted & made.isNotNull()
+    if asked.high is None or asked.low is None:
+        wanted = F.lit(False)
+    else:
+        wanted = wanted & (visible <= F.lit(asked.high))
+        oldest = _oldest(asked.low, asked.unit, plan.ttl)
+        if oldest is not None:
+            wanted = wanted & (within(event, unit, ttl_unit(asked.unit)) >= F.lit(oldest))
+    rows = view.source.frame.where(wanted)
+    names = _key_names(view)
+    own = [
+        canonical_key(view.column(source), view.kind(source), family).alias(name)
+        for (_, source, family), name in zip(view.keys, names, strict=False)
+    ] or [F.lit(0).alias("g0")]
+    rows = rows.select(
+        "*", *own, visible.alias("v"), event.alias("event"), made.alias("made"), F.col(PLACE).alias("place")
+    )
+    if not view.keys:
+        return rows
+    rows = rows.where(" AND ".join(f"{name} IS NOT NULL" for name in names))
+    return _of_known_keys(rows, view, asked)
+
+
+def _of_known_keys(rows: DataFrame, view: SparkView, asked: Asked) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    known = view.source.rows
+    if asked.count > _FEW or (known is not None and known < max(_MANY, 4 * asked.count)):
+        return rows
+    names = _key_names(view)
+    keys = asked.frame.select(
+        *(
+            canonical_key(F.col(asked.key(entity)), asked.kinds[entity], family).alias(name)
+            for (entity, family), name in zip(view.group, names, strict=True)
+        )
+    ).distinct()
+    return rows.join(F.broadcast(keys), names, "left_semi")
+
+
+def _oldest(low: int, unit: str, ttl_us: int) -> int | None:
+    """``oldest_allowed`` of the oldest entity row, as a number."""
+    exact = ttl_unit(unit)
+    ttl = ttl_us * (PER_SECOND[exact] // PER_SECOND["us"])
+    if not ttl_us or ttl > MAX // 2:
+        return None
+    first = low * (PER_SECOND[exact] // PER_SECOND[unit])
+    return max(MIN + 1, max(first, MIN + 1) - ttl)
+
+

@@ -1,0 +1,106 @@
+"""Entity rows that live in Spark and come to the driver only when somebody asks for them as a table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from yummy_feast.errors import EntityRowsError
+from yummy_feast.offline.entity_rows import EntityRows, moment, refuse_twins, time_column_of
+from yummy_feast.offline.times import utc
+from yummy_feast.spark.columns import carried, column_of
+from yummy_feast.spark.failures import spark_errors
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+def is_spark_frame(given: Any) -> bool:
+    """Whether it is a DataFrame of Spark's, classic or Connect."""
+    return any(
+        kind.__module__.startswith("pyspark.sql") and kind.__name__ == "DataFrame" for kind in type(given).__mro__
+    )
+
+
+class FrameRows(EntityRows):
+    """A Spark DataFrame as entity rows. The engine ``spark`` leaves it where it is; to any other it is a table.
+
+    Raises:
+        EntityRowsError: two columns of one name, or no time column.
+    """
+
+    def __init__(self, rows: DataFrame) -> None:
+        from pyspark.sql import types as T  # noqa: N812
+
+        refuse_twins(rows.columns)
+        self.rows = rows
+        kinds = {field.name: field.dataType for field in rows.schema.fields}
+        is_time = {name: isinstance(kind, T.TimestampType | T.TimestampNTZType) for name, kind in kinds.items()}
+        name = time_column_of(is_time)
+        if not is_time[name]:
+            raise EntityRowsError(
+                f"entity column '{name}' holds {kinds[name].simpleString()}, not timestamps",
+                hint="cast it to a timestamp",
+            )
+        super().__init__({}, name)
+
+    @property
+    def _columns(self) -> dict[str, pa.ChunkedArray | pa.Array]:
+        if not self._held:
+            with spark_errors("the entity rows"):
+                table = self.rows.toArrow()
+            self._held = dict(zip(table.column_names, table.columns, strict=True))
+            self._held[self.time_column] = utc(self._held[self.time_column])
+        return self._held
+
+    def __len__(self) -> int:
+        return self.measured()[0]
+
+    @property
+    def names(self) -> list[str]:
+        """Columns, in order."""
+        return list(self.rows.columns)
+
+    def kind(self, name: str) -> pa.DataType:
+        """The Arrow type of a column.
+
+        Raises:
+            EntityRowsError: Arrow has none.
+        """
+        from pyspark.errors import PySparkException
+        from pyspark.sql.pandas.types import to_arrow_type
+
+        found = self.rows.schema[name].dataType
+        try:
+            return to_arrow_type(found)
+        except PySparkException as error:
+            raise EntityRowsError(
+                f"entity column '{name}' holds {found.simpleString()}, which cannot be a join key",
+                hint="use text, whole numbers or timestamps",
+            ) from error
+
+    def instants(self) -> Column:
+        """The entity times as microseconds."""
+        found = self.rows.schema[self.time_column].dataType
+        return carried(column_of(self.time_column), found, pa.timestamp("us", "UTC"))
+
+    @cached_property
+    def _measured(self) -> tuple[int, int | None, int | None]:
+        from pyspark.sql import functions as F  # noqa: N812
+
+        time = self.instants()
+        with spark_errors("the entity rows"):
+            count, low, high = self.rows.agg(F.count(F.lit(1)), F.min(time), F.max(time)).collect()[0]
+        return count, low, high
+
+    def measured(self) -> tuple[int, int | None, int | None]:
+        """How many rows, and the oldest and newest time in microseconds: a small Spark job, once."""
+        return self._measured
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """Oldest and newest entity time, UTC."""
+        _, low, high = self.measured()
+        return (None, None) if low is None or high is None else (moment(low, "us"), moment(high, "us"))
