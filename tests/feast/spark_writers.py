@@ -6,7 +6,6 @@ They are found by name on executors, so they live in a module of their own.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -78,6 +77,3 @@ def main(kind: str, master: str, folder: str, address: str, start: str, end: str
         store.materialize(datetime.fromisoformat(start), datetime.fromisoformat(end), list(views))
         running.stop()
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -240,7 +240,9 @@ def test_a_value_that_does_not_fit_is_the_same_error(spark: Any, tmp_path: Path,
 
 def program(kind: str, master: str, lab: Lab, address: str, *names: str, **environment: str) -> subprocess.Popen[bytes]:
     moments = ((NOON - DAY).isoformat(), NOON.isoformat())
-    command = [sys.executable, "-m", "tests.feast.spark_writers", kind, master, str(lab.folder), address, *moments]
+    # Imported, so that executors find its classes by the same name.
+    code = "import sys; from tests.feast.spark_writers import main; main(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, kind, master, str(lab.folder), address, *moments]
     return subprocess.Popen([*command, *names], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
 
 
