@@ -39,6 +39,9 @@ class YummyOfflineStoreConfig(FeastConfigBaseModel):
     temp_directory: str | None = None
     """Where to spill; relative to the repo. None = the system's temporary folder."""
 
+    staging_location: str | None = None
+    """Folder, local (relative to the repo) or ``s3://``, below which ``job.to_remote_storage()`` writes."""
+
     lateness: float = 3600.0
     """Seconds that rows may arrive after their event time, or text such as ``6h``: `materialize-incremental` looks for
     rows that late in what is new of a source. The tag ``lateness`` of a feature view overrides it.

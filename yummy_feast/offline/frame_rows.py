@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 import pyarrow as pa
 
@@ -36,7 +38,6 @@ class FrameRows(EntityRows):
         from pyspark.sql import types as T  # noqa: N812
 
         refuse_twins(rows.columns)
-        self.rows = rows
         kinds = {field.name: field.dataType for field in rows.schema.fields}
         is_time = {name: isinstance(kind, T.TimestampType | T.TimestampNTZType) for name, kind in kinds.items()}
         name = time_column_of(is_time)
@@ -45,6 +46,11 @@ class FrameRows(EntityRows):
                 f"entity column '{name}' holds {kinds[name].simpleString()}, not timestamps",
                 hint="cast it to a timestamp",
             )
+        if not rows.is_cached:
+            # Evaluated once, not once per question: SQL with a LIMIT answers differently each time.
+            rows = rows.persist()
+            finalize(self, _forget, rows).atexit = False
+        self.rows = rows
         super().__init__({}, name)
 
     @property
@@ -104,3 +110,12 @@ class FrameRows(EntityRows):
         """Oldest and newest entity time, UTC."""
         _, low, high = self.measured()
         return (None, None) if low is None or high is None else (moment(low, "us"), moment(high, "us"))
+
+
+def _forget(rows: DataFrame) -> None:
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    # Without a session there is nothing left to forget.
+    with suppress(Py4JError, PySparkException, OSError, AttributeError):
+        rows.unpersist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,13 +11,15 @@ import pyarrow as pa
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
 
-from yummy_feast.errors import RetrievalError
+from yummy_feast.errors import ConfigError, RetrievalError
 from yummy_feast.offline.engines.base import Engine, Explanation, FeatureAnswer
 from yummy_feast.offline.entity_rows import EntityRows
-from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
+from yummy_feast.offline.plan import EVENT_TIMESTAMP, ReadPlan, RetrievalPlan
 from yummy_feast.offline.times import show
 from yummy_feast.sources.adapt import as_yummy_source
 from yummy_feast.sources.base import SourceContext
+from yummy_feast.sources.parquet import ParquetSource
+from yummy_feast.sources.storage import SavedDatasetYummyStorage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,12 +138,14 @@ class YummyRetrievalJob(RetrievalJob):
         metadata: RetrievalMetadata | None = None,
         full_feature_names: bool = False,
         on_demand: tuple[OnDemandFeatureView, ...] = (),
+        staging: str | None = None,
     ) -> None:
         self.answer = answer
         self._context = context
         self._metadata = metadata
         self._full_feature_names = full_feature_names
         self._on_demand = list(on_demand)
+        self._staging = staging
         self._partial = False
 
     def explain(self) -> None:
@@ -197,13 +202,44 @@ class YummyRetrievalJob(RetrievalJob):
         return frame.sparkSession.createDataFrame(self.to_arrow()) if self._on_demand else frame
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
-        """Write the rows to a saved dataset's storage, in its own format; all or nothing.
+        """Write the rows to a saved dataset's storage, in its own format; all or nothing. Spark writes folders of
+        Parquet itself, as many files as it has tasks.
 
         Raises:
             SavedDatasetLocationAlreadyExists: something is there and ``allow_overwrite`` is false.
         """
         source = as_yummy_source(storage.to_data_source())
-        source.replace(self.to_arrow(timeout=timeout), self._context, allow_overwrite=allow_overwrite)
+        frame = self._frame() if source.takes_files else None
+        if frame is None:
+            source.replace(self.to_arrow(timeout=timeout), self._context, allow_overwrite=allow_overwrite)
+            return
+        from yummy_feast.spark.writing import write_parquet
+
+        source.replace_by(lambda folder: write_parquet(frame, folder), self._context, allow_overwrite=allow_overwrite)
+
+    def supports_remote_storage_export(self) -> bool:
+        """Whether ``staging_location`` is set."""
+        return self._staging is not None
+
+    def to_remote_storage(self) -> list[str]:
+        """Write the rows as Parquet files into a new folder below ``staging_location``; the files' paths.
+
+        Raises:
+            ConfigError: there is no ``staging_location``.
+        """
+        if self._staging is None:
+            raise ConfigError(
+                "to_remote_storage needs a place", hint="set offline_store.staging_location to a folder or s3:// path"
+            )
+        source = ParquetSource(
+            path=f"{self._staging.rstrip('/')}/{uuid.uuid4().hex}", timestamp_field=EVENT_TIMESTAMP
+        )
+        self.persist(SavedDatasetYummyStorage(source))
+        return [file.text for file in source.files(self._context)]
+
+    def _frame(self) -> Any | None:
+        """The rows in Spark, unless on-demand views have to see them here."""
+        return None if self._on_demand else self.answer.frame()
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         return self.answer.arrow().to_pandas()

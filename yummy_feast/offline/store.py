@@ -85,6 +85,7 @@ class YummyOfflineStore(OfflineStore):
             metadata=metadata,
             full_feature_names=full_feature_names,
             on_demand=plan.on_demand,
+            staging=config.offline_store.staging_location,
         )
 
     @staticmethod
@@ -230,7 +231,7 @@ def _entity_rows(
     if isinstance(entity_df, Path) or (isinstance(entity_df, str) and entity_df.endswith(".parquet")):
         return EntityRows.of_arrow(_parquet(config, str(entity_df)))
     if isinstance(entity_df, str):
-        return EntityRows.of_arrow(engine.query(entity_df, _sources(registry, project, entity_df)))
+        return engine.query_rows(entity_df, _sources(registry, project, entity_df))
     raise EntityRowsError(
         f"entity_df is a {type(entity_df).__name__}",
         hint="pass a pandas or Spark DataFrame, an Arrow table, a path to Parquet, SQL, or select_all(timestamp)",
@@ -290,7 +291,12 @@ def _range_job(config: RepoConfig, read: ReadPlan, what: str) -> YummyRetrievalJ
     stream = engine.latest if what == "latest" else engine.between
     title = "the newest row per key" if what == "latest" else "all rows"
     metadata = RetrievalMetadata(features=list(read.features), keys=list(read.join_keys))
-    return YummyRetrievalJob(RangeAnswer(read, stream, title, engine), engine.settings.context, metadata=metadata)
+    return YummyRetrievalJob(
+        RangeAnswer(read, stream, title, engine),
+        engine.settings.context,
+        metadata=metadata,
+        staging=config.offline_store.staging_location,
+    )
 
 
 def micros(moment: datetime | None) -> int | None:

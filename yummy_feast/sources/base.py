@@ -213,6 +213,15 @@ class YummySource(DataSource):
         Raises Feast's SavedDatasetLocationAlreadyExists if something is there and may not be overwritten.
         """
 
+    takes_files: ClassVar[bool] = False
+    """Whether ``replace_by`` works: the content is a folder of Parquet files."""
+
+    def replace_by(
+        self, write: Callable[[str], None], context: SourceContext, *, allow_overwrite: bool
+    ) -> None:
+        """As ``replace``, with rows that ``write`` puts as Parquet files into the folder it is given."""
+        raise NotImplementedError
+
     @property
     @abstractmethod
     def location(self) -> str:

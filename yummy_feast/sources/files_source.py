@@ -7,7 +7,7 @@ import posixpath
 import shutil
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -114,16 +114,44 @@ class FilesSource(YummySource):
 
     def replace(self, table: pa.Table, context: SourceContext, *, allow_overwrite: bool) -> None:
         """See ``YummySource.replace``. A path with one of the format's extensions is a file, any other a folder."""
-        place = self._only_place(context)
-        if place.is_glob:
-            raise ConfigError(f"'{self.path}' is a glob, which cannot be replaced", hint="name the file or the folder")
-        if not allow_overwrite and place.has_files():
-            raise SavedDatasetLocationAlreadyExists(location=place.text)
+        place = self._replaceable(context, allow_overwrite)
         if place.info().type == pafs.FileType.Directory:
             _refuse_tables(place)
             self._replace_folder(place, table)
         else:
             self._begin(table, place, place)
+
+    def replace_by(self, write: Callable[[str], None], context: SourceContext, *, allow_overwrite: bool) -> None:
+        """See ``YummySource.replace_by``. Locally the new folder takes the place of the old one; on a store that cannot
+        rename, new files appear as they are written, and the old ones go last.
+        """
+        place = self._replaceable(context, allow_overwrite)
+        _refuse_tables(place)
+        if place.is_local:
+            folder = Path(place.path)
+            was_there = folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with _swapped_folder(folder) as fresh:
+                    write(str(fresh))
+            except BaseException:
+                if not was_there:
+                    folder.rmdir()
+                raise
+            return
+        old = {info.path for info in _files_below(place)}
+        write(place.text)
+        for path in old:
+            place.filesystem.delete_file(path)
+
+    def _replaceable(self, context: SourceContext, allow_overwrite: bool) -> Location:
+        """The one place of the source. SavedDatasetLocationAlreadyExists if it is taken."""
+        place = self._only_place(context)
+        if place.is_glob:
+            raise ConfigError(f"'{self.path}' is a glob, which cannot be replaced", hint="name the file or the folder")
+        if not allow_overwrite and place.has_files():
+            raise SavedDatasetLocationAlreadyExists(location=place.text)
+        return place
 
     def _begin(self, table: pa.Table, place: Location, folder: Location) -> None:
         """The first rows of a source: its file, or the first file in its folder."""
@@ -163,11 +191,15 @@ class FilesSource(YummySource):
             with _swapped_folder(Path(place.path)) as fresh:
                 self.write(table, name, fresh / name)
             return
-        old = [info.path for info in place.filesystem.get_file_info(pafs.FileSelector(place.path, recursive=True))]
+        old = [info.path for info in _files_below(place)]
         self._write_all([(place.at(posixpath.join(place.path, name)), table)])
         for path in old:
-            if place.at(path).info().type == pafs.FileType.File:
-                place.filesystem.delete_file(path)
+            place.filesystem.delete_file(path)
+
+
+def _files_below(place: Location) -> list[pafs.FileInfo]:
+    found = place.filesystem.get_file_info(pafs.FileSelector(place.path, recursive=True, allow_not_found=True))
+    return [info for info in found if info.type == pafs.FileType.File]
 
 
 @contextmanager

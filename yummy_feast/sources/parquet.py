@@ -43,6 +43,11 @@ class ParquetSource(FilesSource):
         """See ``YummySource.scan``. Reads the footers of all files."""
         return ParquetScan(self.location, read_footers(self.files(context)), self.date_partition_column)
 
+    @property
+    def takes_files(self) -> bool:  # type: ignore[override]
+        """See ``YummySource``: a folder, and not one file."""
+        return isinstance(self.path, str) and not self.path.lower().endswith(self.extensions)
+
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the files; relative paths then start where the process runs."""
         paths = [self.path] if isinstance(self.path, str) else self.path

@@ -15,6 +15,7 @@ from yummy_feast.sources.base import NativeTable
 from yummy_feast.spark.carriers import carrier, carry, is_list
 from yummy_feast.spark.columns import column_of, spark_type
 from yummy_feast.spark.frames import PIECE_BITS, PLACE, START
+from yummy_feast.spark.writing import hadoop_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,7 +34,7 @@ def read(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) 
     schema = StructType([StructField(field.name, spark_type(stored_as(field.type))) for field in stored])
     # Names are names here, not patterns.
     reader = session.read.schema(schema).option("__globPaths__", "false").options(**table.options)
-    frame = reader.parquet(*[_for_hadoop(file.path) for file in table.files])
+    frame = reader.parquet(*[hadoop_path(file.path) for file in table.files])
     columns = [column_of(field.name) for field in stored]
     row = F.col("_metadata.row_index")
     starts = any(file.start is not None for file in table.files)
@@ -60,7 +61,7 @@ def stored_as(kind: pa.DataType) -> pa.DataType:
 
 def _files(session: SparkSession, frame: DataFrame, table: NativeTable, constant: Sequence[pa.Field]) -> DataFrame:
     """Per file, by the name Spark gives it: its number, its start and what its rows have in common."""
-    number_of = {_bare(_for_hadoop(file.path)): number for number, file in enumerate(table.files)}
+    number_of = {_bare(hadoop_path(file.path)): number for number, file in enumerate(table.files)}
     uris = frame.inputFiles()
     numbers = [number_of[_bare(unquote(uri))] for uri in uris]
     files = [table.files[number] for number in numbers]
@@ -72,10 +73,6 @@ def _files(session: SparkSession, frame: DataFrame, table: NativeTable, constant
     for field in constant:
         columns[field.name] = carry(pa.array([file.constants.get(field.name) for file in files], field.type))
     return session.createDataFrame(pa.table(columns))
-
-
-def _for_hadoop(path: str) -> str:
-    return "s3a://" + path.split("://", 1)[1] if path.startswith(("s3://", "s3n://")) else path
 
 
 def _bare(path: str) -> str:

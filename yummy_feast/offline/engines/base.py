@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+<<<<<<< HEAD
 from yummy_feast.offline.newest import Newest, NewestParts
+=======
+from yummy_feast.offline.entity_rows import EntityRows
+from yummy_feast.offline.newest import Newest
+>>>>>>> engine
 from yummy_feast.sources.base import SourceContext
 
 if TYPE_CHECKING:
-    from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
     from yummy_feast.sources.base import YummySource
 
@@ -151,3 +155,7 @@ class Engine(ABC):
         Raises:
             EntityRowsError: no SELECT, or an error in it.
         """
+
+    def query_rows(self, sql: str, sources: Mapping[str, YummySource]) -> EntityRows:
+        """The same as entity rows."""
+        return EntityRows.of_arrow(self.query(sql, sources))

@@ -13,6 +13,7 @@ from yummy_feast.offline.engines.spark_answer import SparkAnswer
 from yummy_feast.offline.engines.spark_newest import SparkNewest, newest_frame
 from yummy_feast.offline.engines.spark_parts import SparkParts
 from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered, rows_frame
+from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
 
@@ -66,6 +67,10 @@ class SparkEngine(Engine):
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """Spark SQL; see ``spark_sql``."""
         return spark_sql.answer(self.session, self.settings.context, sql, sources)
+
+    def query_rows(self, sql: str, sources: Mapping[str, YummySource]) -> FrameRows:
+        """The answer stays in Spark until somebody asks for it."""
+        return FrameRows(spark_sql.run(self.session, self.settings.context, sql, sources))
 
 
 def _in_range(opened: Range, read: ReadPlan) -> Iterator[pa.RecordBatch]:

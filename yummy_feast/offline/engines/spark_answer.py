@@ -43,7 +43,7 @@ class SparkAnswer:
     ) -> None:
         self._plan = plan
         self._rows = rows
-        self._session = session
+        self._session = rows.rows.sparkSession if isinstance(rows, FrameRows) else session
         self._context = context
         self._looked: list[_Look] | None = None
         self._explained: Explanation | None = None
