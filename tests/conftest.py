@@ -1,11 +1,16 @@
-"""What every test shares: hypothesis profiles, and which online server."""
+"""What every test shares: hypothesis profiles, which online server, one S3 server and one Spark for all that ask."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import online_server
+from tests.s3_server import S3Server, moto_server
+from tests.spark_session import spark_session
+
+__all__ = ["spark_session"]
 
 # No deadline: a shared machine may stall any example. In CI every run draws the same examples, so that a red run is
 # about the change; a developer's run keeps looking for new ones.
@@ -25,3 +30,21 @@ def pytest_report_header(config: pytest.Config) -> str:
     """Which server the tests use: asked for a container and not getting one must be seen."""
     kind, why = online_server.choice(config.getoption("--containers"))
     return f"online server: {kind} ({why})"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 server, started by the first test that needs it. Tests keep apart by their buckets."""
+    with moto_server() as server:
+        yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pyspark leaves the sockets of its results to the garbage collector; nobody here can close them."""
+    for item in items:
+        if item.get_closest_marker("spark") or "spark_session" in getattr(item, "fixturenames", ()):
+            for ignored in (
+                "ignore:unclosed <socket:ResourceWarning",
+                "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+            ):
+                item.add_marker(pytest.mark.filterwarnings(ignored))

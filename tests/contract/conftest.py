@@ -1,5 +1,6 @@
-"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for online stores over every
-layout, on one server and in a cluster, called and awaited.
+"""Every suite for engines runs over every engine, over rows in memory and in Parquet; that for formats over every
+format, on this machine and on S3; that for online stores over every layout, on one server and in a cluster, called and
+awaited.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import Any
 import pytest
 
 from tests.contract.engine_kit import Kit
+from tests.contract.format_cases import CASES, FormatCase
 from tests.contract.online_kit import OnlineKit
-from tests.contract.spark_session import spark_session
 from tests.online_server import address, cluster, cluster_of_session, server
 from yummy_feast.offline.engines.table import ENGINES
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.redis import RedisSettings, connect
 
-__all__ = ["address", "cluster", "cluster_of_session", "server", "spark_session"]
+__all__ = ["address", "cluster", "cluster_of_session", "server"]
 
 
 def params_of(engine: str) -> list[Any]:
@@ -33,6 +34,17 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     if engine == "spark":
         request.getfixturevalue("spark_session")
     return Kit(engine, stored, tmp_path)
+
+
+@pytest.fixture(params=[(kind, store) for kind in CASES for store in ("local", "s3")], ids=lambda item: _case_id(*item))
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
+    kind, store = request.param
+    made: FormatCase = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    return made
+
+
+def _case_id(kind: type[FormatCase], store: str) -> str:
+    return f"{kind.name}-{store}"
 
 
 @pytest.fixture(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from yummy_feast.offline.engines.base import Engine, EngineSettings, FeatureAnswer
 from yummy_feast.offline.engines.table import engine_of
@@ -118,6 +119,12 @@ class Kit:
         assert len(table) == len(entity_rows)
         table.validate(full=True)
         return table
+
+
+def embedded_only(kit: Kit, why: str) -> None:
+    """Skip what is a promise of engines in this process alone."""
+    if kit.engine_name == "spark":
+        pytest.skip(f"spark: {why}")
 
 
 def view(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,39 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from tests.contract.format_places import Place
+from tests.s3_server import S3Server
 from yummy_feast.sources.base import Scan, SourceContext, YummySource
 from yummy_feast.sources.csv import CsvSource
 from yummy_feast.sources.delta import DeltaSource
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.sources.lake_types import lake_type
+from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet import ParquetSource
 from yummy_feast.sources.schemas import plain_type
 
 
 class FormatCase(ABC):
-    """A format under test, at a folder of its own."""
+    """A format under test, at a place of its own: in ``folder``, or on ``server`` with a repo in ``folder``."""
 
     name: str
     has_statistics = True
+    one_file_for_all = False
+    """Whether an append writes anew what is there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: S3Server | None = None) -> None:
         self.folder = folder
-        self.context = SourceContext(folder)
+        self.place = Place(folder, server)
+        self.context = SourceContext(folder, self.place.options)
+
+    def another(self, folder: Path) -> FormatCase:
+        """The same format on the same kind of store, elsewhere."""
+        return type(self)(folder, self.place.server)
+
+    @property
+    def root(self) -> str:
+        """What every error about a data file has in it."""
+        return self.place.root
 
     @abstractmethod
     def source(self, **keywords: Any) -> YummySource:
@@ -46,29 +62,30 @@ class FormatCase(ABC):
 
     def damage(self) -> None:
         """Take a data file away."""
-        next(path for path in sorted(self.folder.rglob("*")) if path.suffix in (".parquet", ".csv")).unlink()
+        self.place.filesystem.delete_file(self.place.data_files()[0])
 
 
 class ParquetFile(FormatCase):
     name = "parquet-file"
+    one_file_for_all = True
 
     def source(self, **keywords: Any) -> YummySource:
-        return ParquetSource(path="data.parquet", **{"timestamp_field": "ts", **keywords})
+        return ParquetSource(path=self.place.written("data.parquet"), **{"timestamp_field": "ts", **keywords})
 
     def lay(self, tables: Sequence[pa.Table]) -> None:
-        pq.write_table(pa.concat_tables(tables), self.folder / "data.parquet", row_group_size=10)
+        whole = pa.concat_tables(tables)
+        self.place.write("data.parquet", lambda sink: pq.write_table(whole, sink, row_group_size=10))
 
 
 class ParquetFolder(FormatCase):
     name = "parquet-folder"
 
     def source(self, **keywords: Any) -> YummySource:
-        return ParquetSource(path="data", **{"timestamp_field": "ts", **keywords})
+        return ParquetSource(path=self.place.written("data"), **{"timestamp_field": "ts", **keywords})
 
     def lay(self, tables: Sequence[pa.Table]) -> None:
-        (self.folder / "data").mkdir()
         for number, table in enumerate(tables):
-            pq.write_table(table, self.folder / "data" / f"{number:03}.parquet")
+            self.place.write(f"data/{number:03}.parquet", partial(pq.write_table, table))
 
 
 class CsvFolder(FormatCase):
@@ -76,12 +93,11 @@ class CsvFolder(FormatCase):
     has_statistics = False
 
     def source(self, **keywords: Any) -> YummySource:
-        return CsvSource(path="data", **{"timestamp_field": "ts", **keywords})
+        return CsvSource(path=self.place.written("data"), **{"timestamp_field": "ts", **keywords})
 
     def lay(self, tables: Sequence[pa.Table]) -> None:
-        (self.folder / "data").mkdir()
         for number, table in enumerate(tables):
-            pacsv.write_csv(table, self.folder / "data" / f"{number:03}.csv")
+            self.place.write(f"data/{number:03}.csv", partial(pacsv.write_csv, table))
 
     @classmethod
     def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
@@ -103,13 +119,14 @@ class DeltaTable(FormatCase):
     name = "delta"
 
     def source(self, **keywords: Any) -> YummySource:
-        return DeltaSource(path="table", **{"timestamp_field": "ts", **keywords})
+        return DeltaSource(path=self.place.written("table"), **{"timestamp_field": "ts", **keywords})
 
     def lay(self, tables: Sequence[pa.Table]) -> None:
         from deltalake import write_deltalake
 
+        options = S3Settings.of(self.place.options).for_deltalake() if self.place.server else None
         for table in tables:
-            write_deltalake(self.folder / "table", _in_lake_types(table), mode="append")
+            write_deltalake(self.place.uri("table"), _in_lake_types(table), mode="append", storage_options=options)
 
     @classmethod
     def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
@@ -119,18 +136,23 @@ class DeltaTable(FormatCase):
 class IcebergTable(FormatCase):
     name = "iceberg"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.keys = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "warehouse"}
-        self.context = SourceContext(folder, catalogs={"local": self.keys})
+    def __init__(self, folder: Path, server: S3Server | None = None) -> None:
+        super().__init__(folder, server)
+        self.keys = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": self.place.written("warehouse")}
+        self.context = SourceContext(folder, self.place.options, catalogs={"local": self.keys})
         with self.catalog():
             pass
 
     def catalog(self) -> Any:
         from pyiceberg.catalog import load_catalog
 
+        uri = self.place.uri("warehouse")
         return load_catalog(
-            "local", type="sql", uri=f"sqlite:///{self.folder}/catalog.db", warehouse=f"file://{self.folder}/warehouse"
+            "local",
+            type="sql",
+            uri=f"sqlite:///{self.folder}/catalog.db",
+            warehouse=uri if self.place.server else f"file://{uri}",
+            **(S3Settings.of(self.place.options).for_pyiceberg() if self.place.server else {}),
         )
 
     def source(self, **keywords: Any) -> YummySource:

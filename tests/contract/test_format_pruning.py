@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,13 +12,6 @@ from hypothesis import strategies as st
 
 from tests.contract.format_cases import CASES, SECOND, FormatCase, read, rows, times
 from yummy_feast.sources.base import Prune, Scan
-
-
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
-    made: FormatCase = request.param(tmp_path)
-    return made
-
 
 SPAN = 40
 

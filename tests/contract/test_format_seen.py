@@ -15,12 +15,11 @@ from yummy_feast.sources.base import Prune, Scan
 MINUTE = 60 * SECOND
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
+@pytest.fixture
+def case(case: FormatCase) -> FormatCase:
     """Twenty rows, a minute apart, in two parts."""
-    made: FormatCase = request.param(tmp_path)
-    made.lay([rows(*range(10)), rows(*range(10, 20))])
-    return made
+    case.lay([rows(*range(10)), rows(*range(10, 20))])
+    return case
 
 
 def scan_of(case: FormatCase) -> Scan:
@@ -118,7 +117,7 @@ def garbage(state: str) -> list[str]:
 
 def test_a_state_that_says_nothing_leaves_nothing_out(case: FormatCase, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    other = type(case)(tmp_path / "other")
+    other = case.another(tmp_path / "other")
     other.lay([rows(*range(10)), rows(*range(10, 20))])
     scan = scan_of(case)
     foreign = other.source().scan(other.context).state

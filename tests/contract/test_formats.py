@@ -20,13 +20,6 @@ from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceNotFo
 from yummy_feast.sources.base import Scan
 from yummy_feast.values import value_type_of
 
-
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
-    made: FormatCase = request.param(tmp_path)
-    return made
-
-
 # ------------------------------------------------------------------------------ types and values
 
 NOON = dt.datetime(2026, 11, 1, 12, 0, 0, 123000)  # noqa: DTZ001 - naive on purpose
@@ -95,8 +88,7 @@ def test_types_and_nulls_come_back(kind: type[FormatCase], name: str, tmp_path: 
     # 0.1 as a float is another number as a double; CSV keeps the shortest text of the float.
     floats = name == "float" and isinstance(case, CsvFolder)
     assert _comparable(read(scan)["value"]) == ([0.1, None, float("inf")] if floats else _comparable(column))
-    config: Any = SimpleNamespace(repo_path=case.folder, offline_store=SimpleNamespace(catalogs=case.context.catalogs))
-    types = dict(case.source().get_table_column_names_and_types(config))
+    types = dict(case.source().get_table_column_names_and_types(_config(case)))
     infer = case.source().source_datatype_to_feast_value_type()
     assert infer(types["value"]) == value_type_of(found)
     assert infer(types["ts"]).name == "UNIX_TIMESTAMP"
@@ -179,7 +171,7 @@ def test_append_adds_rows_at_the_end_of_what_was_there(case: FormatCase) -> None
 
 def test_append_refuses_a_table_that_does_not_fit_and_changes_nothing(case: FormatCase) -> None:
     case.lay([rows(1, 2)])
-    before = sorted(path for path in case.folder.rglob("*") if path.suffix in (".parquet", ".csv"))
+    before = case.place.data_files()
     with pytest.raises(ColumnNotFoundError, match=r"nmae.*name"):
         case.source().append(rows(3).rename_columns(["ts", "id", "nmae"]), case.context)
     with pytest.raises(ColumnTypeError, match="'id'"):
@@ -187,7 +179,7 @@ def test_append_refuses_a_table_that_does_not_fit_and_changes_nothing(case: Form
     with pytest.raises(ColumnTypeError, match="'id'"):
         case.source().append(rows(3).set_column(1, "id", pa.array([1.5])), case.context)
     assert read(case.source().scan(case.context)).num_rows == 2
-    assert sorted(path for path in case.folder.rglob("*") if path.suffix in (".parquet", ".csv")) == before
+    assert case.place.data_files() == before
 
 
 def test_append_makes_a_source_only_when_told(case: FormatCase) -> None:
@@ -199,6 +191,8 @@ def test_append_makes_a_source_only_when_told(case: FormatCase) -> None:
 
 
 def test_many_writers_lose_nothing(case: FormatCase) -> None:
+    if case.one_file_for_all and case.place.server:
+        pytest.skip("S3 has no lock for who writes one object anew")
     case.lay([rows(0)])
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: case.source().append(rows(i), case.context), range(1, 9)))
@@ -219,7 +213,7 @@ def test_replace_writes_anew_and_overwrites_only_when_allowed(case: FormatCase) 
         **other.to_pydict(),
         "ts": read(source.scan(case.context))["ts"].to_pylist(),
     }
-    assert not [path for path in case.folder.rglob(".*") if path.suffix in (".tmp", ".new", ".old")]
+    assert not [path for path in case.place.files() if path.endswith((".tmp", ".new", ".old"))]
 
 
 # ------------------------------------------------------------------------------ Feast
@@ -258,7 +252,8 @@ def test_an_unknown_keyword_names_the_nearest(case: FormatCase) -> None:
 
 
 def _config(case: FormatCase) -> Any:
-    return SimpleNamespace(repo_path=case.folder, offline_store=SimpleNamespace(catalogs=case.context.catalogs))
+    store = SimpleNamespace(catalogs=case.context.catalogs, storage_options=case.context.storage_options)
+    return SimpleNamespace(repo_path=case.folder, offline_store=store)
 
 
 def test_validate_looks_at_place_columns_and_types(case: FormatCase) -> None:
@@ -282,7 +277,7 @@ def test_a_file_that_vanishes_is_named(case: FormatCase) -> None:
     case.damage()
     with pytest.raises(SourceReadError) as caught:
         read(scan)
-    assert str(case.folder) in str(caught.value)
+    assert case.root in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

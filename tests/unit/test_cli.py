@@ -231,6 +231,7 @@ def test_only_what_exists_is_listed() -> None:
         ("bench", "online"),
         ("features", "serve"),
         ("models", "serve"),
+        ("spark", "jars"),
         ("store", "start"),
         ("store", "stop"),
         ("store", "status"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yummy_feast.cli import bench, features, models, store, verify
+from yummy_feast.cli import bench, features, models, spark, store, verify
 from yummy_feast.cli.options import Invocation, debug_option
 from yummy_feast.errors import YummyError
 
@@ -39,6 +39,7 @@ def yummy() -> None:
 yummy.add_command(bench.group)
 yummy.add_command(features.group)
 yummy.add_command(models.group)
+yummy.add_command(spark.group)
 yummy.add_command(store.group)
 yummy.add_command(verify.command)
 

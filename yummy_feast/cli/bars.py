@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Bars:
     """One progress bar on stderr at a time, where a person looks at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "rows") -> None:
+        self._unit = unit
         self._stack = ExitStack()
         self._title = ""
         self._bar: Any = None
@@ -27,14 +28,22 @@ class Bars:
         self._stack.close()
 
     def update(self, title: str, count: int) -> None:
-        """So many more rows under this title; another title is another bar."""
+        """So many more rows (or what ``unit`` says) under this title; another title is another bar."""
         from tqdm import tqdm
 
         if title != self._title:
             self._stack.close()
             # disable=None: nothing where stderr is no terminal.
             self._bar = self._stack.enter_context(
-                tqdm(desc=title, unit=" rows", unit_scale=True, disable=None, leave=False, file=sys.stderr, ncols=100)
+                tqdm(
+                    desc=title,
+                    unit=f" {self._unit}",
+                    unit_scale=True,
+                    disable=None,
+                    leave=False,
+                    file=sys.stderr,
+                    ncols=100,
+                )
             )
             self._title = title
         self._bar.update(count)

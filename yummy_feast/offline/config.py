@@ -16,6 +16,7 @@ from yummy_feast.offline.engines.base import EngineSettings
 from yummy_feast.offline.engines.table import ENGINES
 from yummy_feast.settings import interpolate_all, parse_duration, parse_size, reading_feature_store_yaml
 from yummy_feast.sources.base import context_of
+from yummy_feast.spark.settings import SparkSettings, conf_of
 
 OLD_ENGINES = ("polars", "dask", "ray")
 OLD_KEYS = {"backend": "engine", "config": "spark_conf"}
@@ -48,7 +49,10 @@ class YummyOfflineStoreConfig(FeastConfigBaseModel):
     """
 
     spark_conf: dict[str, Any] = {}
-    """Settings of the Spark session."""
+    """Settings of the Spark session in Spark's own names; ``master`` may be written without its ``spark.``."""
+
+    spark_jars: str | None = None
+    """Folder of Spark's jars (see ``yummy spark jars``); relative to the repo. None = Spark fetches what it needs."""
 
     storage_options: dict[str, Any] = {}
     """Object-store settings: endpoint, key, secret, region, …"""
@@ -76,12 +80,12 @@ def _checked(given: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
     if engine in OLD_ENGINES:
         warnings.warn(f"offline_store.engine {engine} is now duckdb", DeprecationWarning, stacklevel=3)
         values["engine"] = engine = "duckdb"
-    if engine == "spark" and engine not in ENGINES:
-        raise ConfigError("offline_store.engine: spark is not in this version", hint="use engine: duckdb")
     if engine not in ENGINES:
         raise ConfigError(f"offline_store.engine is '{engine}'", hint=nearest(str(engine), ENGINES))
     if values.get("memory_limit") is not None:
         values["memory_limit"] = parse_size(values["memory_limit"], "offline_store.memory_limit")
+    if engine == "spark" and values.get("spark_conf"):
+        values["spark_conf"] = conf_of(values["spark_conf"], "offline_store.spark_conf")
     if "lateness" in values:
         values["lateness"] = parse_duration(values["lateness"], "offline_store.lateness")
     return values
@@ -102,7 +106,19 @@ def engine_settings(config: RepoConfig) -> EngineSettings:
         raise ConfigError(
             f"offline_store.type is {type(store).__name__}", hint="set it to yummy_feast.YummyOfflineStore"
         )
-    scratch = None
-    if store.temp_directory:
-        scratch = (Path(config.repo_path or ".") / store.temp_directory).expanduser()
-    return EngineSettings(context_of(config), store.threads, store.memory_limit, scratch)
+    repo_path = Path(config.repo_path or ".")
+    scratch = (repo_path / Path(store.temp_directory).expanduser()) if store.temp_directory else None
+    context = context_of(config)
+    spark = None
+    if store.engine == "spark":
+        spark = SparkSettings(
+            conf=store.spark_conf,
+            jars=(repo_path / Path(store.spark_jars).expanduser()) if store.spark_jars else None,
+            storage_options=context.storage_options,
+            catalogs=context.catalogs,
+            threads=store.threads,
+            memory_limit=store.memory_limit,
+            repo_path=context.repo_path,
+            scratch=scratch,
+        )
+    return EngineSettings(context, store.threads, store.memory_limit, scratch, spark)

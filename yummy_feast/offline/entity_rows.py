@@ -198,7 +198,7 @@ def _parse_objects(column: Any) -> Any:
 
 
 def moment(value: int, unit: str) -> datetime:
-    """An instant in ``unit``. Python's calendar ends: before the year 1 and after 9999 it is the last moment it knows."""
+    """An instant in ``unit``. Python's calendar ends: before the year 1 and after 9999 it is the last it knows."""
     per = PER_SECOND[unit]
     seconds, rest = divmod(value, per)
     try:

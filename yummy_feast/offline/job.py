@@ -231,9 +231,7 @@ class YummyRetrievalJob(RetrievalJob):
             raise ConfigError(
                 "to_remote_storage needs a place", hint="set offline_store.staging_location to a folder or s3:// path"
             )
-        source = ParquetSource(
-            path=f"{self._staging.rstrip('/')}/{uuid.uuid4().hex}", timestamp_field=EVENT_TIMESTAMP
-        )
+        source = ParquetSource(path=f"{self._staging.rstrip('/')}/{uuid.uuid4().hex}", timestamp_field=EVENT_TIMESTAMP)
         self.persist(SavedDatasetYummyStorage(source))
         return [file.text for file in source.files(self._context)]
 

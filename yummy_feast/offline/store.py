@@ -54,9 +54,9 @@ class YummyOfflineStore(OfflineStore):
     ) -> YummyRetrievalJob:
         """The features of each entity row, as the rule in ``offline.plan`` says.
 
-        entity_df: pandas, Arrow, a Spark DataFrame, a path to Parquet (``pathlib.Path`` or text ending in .parquet), SQL over the
-        sources of the registry, ``select_all(timestamp)``, or None with ``start_date``/``end_date`` for every
-        (entity, event time) of the range.
+        entity_df: pandas, Arrow, a Spark DataFrame, a path to Parquet (``pathlib.Path`` or text ending in .parquet),
+        SQL over the sources of the registry, ``select_all(timestamp)``, or None with ``start_date``/``end_date`` for
+        every (entity, event time) of the range.
 
         Raises:
             EntityRowsError, NameCollisionError, SourceError and its children: each names the column and the fix.

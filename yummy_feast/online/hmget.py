@@ -56,7 +56,7 @@ def read_hashes(client: Redis | RedisCluster, reads: Sequence[tuple[HashRead, Se
         replies = _exchange(client, reads, count)
     else:
         replies = execute_all(client, [Command(key, read.pack((key,))) for read, keys in reads for key in keys])
-    return _by_read(reads, replies)
+    return by_read(reads, replies)
 
 
 async def read_hashes_async(mux: AnyMux, reads: Sequence[tuple[HashRead, Sequence[bytes]]]) -> list[list[Reply]]:
@@ -68,20 +68,28 @@ async def read_hashes_async(mux: AnyMux, reads: Sequence[tuple[HashRead, Sequenc
         if isinstance(replies[0], Exception):
             raise replies[0]
         return [replies]
-    count = sum(len(keys) for _, keys in reads)
-    if not count:
-        return [[] for _ in reads]
     if isinstance(mux, Mux):
-        replies = await mux.exchange(b"".join([read.pack(keys) for read, keys in reads]), count)
+        packed, count = packed_reads(reads)
+        replies = await mux.exchange(packed, count) if count else []
     else:
-        replies = await mux.execute([Command(key, read.pack((key,))) for read, keys in reads for key in keys])
+        commands = [Command(key, read.pack((key,))) for read, keys in reads for key in keys]
+        replies = await mux.execute(commands) if commands else []
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
-    return _by_read(reads, replies)
+    return by_read(reads, replies)
 
 
-def _by_read(reads: Sequence[tuple[HashRead, Sequence[bytes]]], replies: list[Reply]) -> list[list[Reply]]:
+def packed_reads(reads: Sequence[tuple[HashRead, Sequence[bytes]]]) -> tuple[bytes, int]:
+    """All commands of ``reads`` in the wire protocol, and how many there are."""
+    if len(reads) == 1:
+        read, keys = reads[0]
+        return read.pack(keys), len(keys)
+    return b"".join([read.pack(keys) for read, keys in reads]), sum(len(keys) for _, keys in reads)
+
+
+def by_read(reads: Sequence[tuple[HashRead, Sequence[bytes]]], replies: list[Reply]) -> list[list[Reply]]:
+    """The replies to ``packed_reads``, per element of ``reads``."""
     if len(reads) == 1:
         return [replies]
     found, start = [], 0

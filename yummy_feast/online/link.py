@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 from redis import exceptions
@@ -34,12 +34,28 @@ Replies = list[Any]
 """One reply per command; an error reply is a redis-py exception among them, not raised."""
 
 
+class Waiting(Protocol):
+    """Who waits for replies: a future, or whoever wants to be called the moment they are there."""
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+        ...
+
+    def set_result(self, result: Replies, /) -> None:
+        """The replies. Raises nothing."""
+        ...
+
+    def set_exception(self, exception: exceptions.RedisError, /) -> None:
+        """There will be none, see ``Link.exchange``. Raises nothing."""
+        ...
+
+
 class _Slot:
     """A place in the order of replies. ``future`` is None for our own PING."""
 
     __slots__ = ("count", "future", "packed", "replies", "sent", "size")
 
-    def __init__(self, packed: bytes, count: int, future: asyncio.Future[Replies] | None) -> None:
+    def __init__(self, packed: bytes, count: int, future: Waiting | None) -> None:
         self.packed = packed
         self.size = len(packed)
         self.count = count
@@ -96,13 +112,17 @@ class Link(asyncio.Protocol):
         future: asyncio.Future[Replies] = self._loop.create_future()
         if self._failure is not None:
             future.set_exception(_again(self._failure))
-            return future
-        slot = _Slot(packed, count, future)
+        else:
+            self.send(packed, count, future)
+        return future
+
+    def send(self, packed: bytes, count: int, waiting: Waiting) -> None:
+        """The same over a link that is not lost; ``waiting`` gets what the future would."""
+        slot = _Slot(packed, count, waiting)
         if self._waiting or self._is_full():
             self._waiting.append(slot)
         else:
             self._send(slot)
-        return future
 
     def give_up(self, error: exceptions.RedisError) -> None:
         """Close the link at once: whoever waits for a reply gets ``error``."""
@@ -113,7 +133,8 @@ class Link(asyncio.Protocol):
 
     async def aclose(self) -> None:
         """Wait until what is under way is answered (no longer than its timeouts), then close."""
-        under_way = [slot.future for slot in (*self._slots, *self._waiting) if slot.future and not slot.future.done()]
+        futures = [slot.future for slot in (*self._slots, *self._waiting) if asyncio.isfuture(slot.future)]
+        under_way = [future for future in futures if not future.done()]
         if under_way:
             await asyncio.wait(under_way)
         self.give_up(exceptions.ConnectionError(CLOSED))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from yummy_feast.online.link import CLOSED, PING, Link, Replies
+from yummy_feast.online.link import CLOSED, PING, Link, Replies, Waiting
 from yummy_feast.online.redis import HOPELESS, backoff
 from yummy_feast.online.wire import Command
 
@@ -97,6 +97,16 @@ class Mux:
                 raise error
             if link is not None:
                 self._leave(link, error)
+
+    def send(self, packed: bytes, count: int, waiting: Waiting) -> bool:
+        """``exchange`` for who does without its retries: over the link there is. False, and nothing sent, while there
+        is none that has proved itself.
+        """
+        link = self._link
+        if link is None or link.is_lost or self._failures or self.is_closed:
+            return False
+        link.send(packed, count, waiting)
+        return True
 
     async def execute(self, commands: Sequence[Command]) -> Replies:
         """One reply per command, in one exchange. Raises as ``exchange``."""

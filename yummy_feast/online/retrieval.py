@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from yummy_feast.errors import RowDecodeError
 from yummy_feast.online.answer import OnlineFeatures, finish_all, finisher_of
-from yummy_feast.online.hmget import HashRead, Reply, read_hashes, read_hashes_async
+from yummy_feast.online.hmget import HashRead, Reply, by_read, packed_reads, read_hashes, read_hashes_async
 from yummy_feast.online.layouts.base import Layout, Row, Schemas, Wanted
 from yummy_feast.online.on_demand import compute
 from yummy_feast.online.plan import Binding, Group, OnlinePlan
@@ -154,6 +154,19 @@ async def read_async(
 def fetch_async(question: Question, mux: AnyMux) -> Awaitable[list[list[Reply]]]:
     """Redis' replies to ``question``, after one round trip. Raises what redis-py raises."""
     return read_hashes_async(mux, question.reads)
+
+
+def packed(question: Question) -> tuple[bytes, int]:
+    """The commands of ``question`` for whoever sends them without ``fetch_async``, and how many replies they have."""
+    return packed_reads(question.reads)
+
+
+def unpacked(question: Question, replies: list[Any]) -> list[list[Reply]] | None:
+    """The replies to ``packed`` as ``fetch_async`` gives them; None where one of them is an error."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            return None
+    return by_read(question.reads, replies)
 
 
 async def answer_row_async(

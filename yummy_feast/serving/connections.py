@@ -14,10 +14,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from yummy_feast.serving.http import JSON, Receive, RefusedError, Scope, Send, respond
+from yummy_feast.serving.http import JSON, Header, Receive, RefusedError, Scope, Send, respond
 from yummy_feast.serving.options import RunOptions
+from yummy_feast.serving.quick import Quick
 
 CLOSE: Final = (b"connection", b"close")
 _NO_TIMEOUT: Final = float("inf")
@@ -51,10 +52,12 @@ _TOO_LARGE: Final = _whole_answer(
 class Connection(HttpToolsProtocol):
     """A connection that knows what it is waiting for.
 
-    most: connections of this worker; set on the class that a worker makes for itself.
+    most: connections of this worker; quick: who may answer requests without a task. Set on the class that a worker
+    makes for itself.
     """
 
     most = 10_000
+    quick: Quick | None = None
     cycle: Any
     scope: Any
     transport: Any
@@ -63,6 +66,8 @@ class Connection(HttpToolsProtocol):
         """A client is there. Beyond ``most`` it is told so when it asks."""
         super().connection_made(WholeAnswers(transport))  # type: ignore[arg-type]
         self._head_bytes = 0
+        # A request that waits for its body, in case it can be answered quickly.
+        self._held: Any = None
         if len(self.connections) > self.most:
             self.app = too_many_connections
 
@@ -78,6 +83,10 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(_NO_HTTP)
             return
+        if self._held is not None:
+            # Its body comes in pieces, for which an application waits.
+            held, self._held = self._held, None
+            super()._start_asgi_task(*held)
         cycle = self.cycle
         if cycle is None or self.scope is not cycle.scope:
             self._head_bytes += len(data)
@@ -89,6 +98,28 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, answer: bytes) -> None:
         self.transport.write(answer)
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """A head is there. Its request may wait for the end of what was read, which nearly always has the body, too."""
+        if (
+            self.quick is not None
+            and cycle.more_body
+            and app is self.config.loaded_app
+            and not cycle.waiting_for_100_continue
+            and not self.flow.write_paused
+        ):
+            self._held = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        """As uvicorn does, unless the request is answered quickly."""
+        super().on_message_complete()
+        quick = self.quick
+        if quick is not None and self._held is not None:
+            (cycle, app), self._held = self._held, None
+            if not quick(cycle.scope, cycle.body, _Exchange(self, cycle, app)):
+                super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """As uvicorn does, without a timer for each pause between requests: the watch sees idle connections."""
@@ -130,6 +161,43 @@ class Connection(HttpToolsProtocol):
         """Close, unless a request is under way, or lies there unread."""
         if not self.is_answering and not self.is_in_head and not _is_readable(self.transport):
             self.transport.close()
+
+
+class _Exchange:
+    """A request of ``connection`` whose body is there: an ``Exchange``."""
+
+    __slots__ = ("_app", "_connection", "_cycle")
+
+    def __init__(self, connection: Connection, cycle: Any, app: Any) -> None:
+        self._connection = connection
+        self._cycle = cycle
+        self._app = app
+
+    def start_task(self) -> None:
+        HttpToolsProtocol._start_asgi_task(self._connection, self._cycle, self._app)
+
+    def answer(self, status: int, headers: list[Header], body: bytes) -> None:
+        """As ``RequestResponseCycle.send`` of uvicorn, for an answer that is whole and known to be in order."""
+        cycle = self._cycle
+        if cycle.disconnected:
+            return
+        cycle.response_started = cycle.response_complete = True
+        head = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            head += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            head.append(b"connection: close\r\n")
+        head.append(b"content-length: %d\r\n\r\n" % len(body))
+        transport = self._connection.transport
+        if len(body) > _WORTH_A_CALL:
+            transport.write(b"".join(head))
+            transport.write(body)
+        else:
+            head.append(body)
+            transport.write(b"".join(head))
+        if not cycle.keep_alive:
+            transport.close()
+        cycle.on_response()
 
 
 class WholeAnswers:

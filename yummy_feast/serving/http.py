@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -128,6 +128,14 @@ async def live(
     await send({"type": "lifespan.shutdown.complete"})
 
 
+class Running(Protocol):
+    """A request under way: a task, or whatever else can be told to end."""
+
+    def cancel(self) -> object:
+        """It took too long."""
+        ...
+
+
 class Admission:
     """How many requests run at once, and for how long: beyond either they are refused, not queued.
 
@@ -141,8 +149,8 @@ class Admission:
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
         self._seconds = seconds
-        self._since: dict[asyncio.Task[Any], float] = {}
-        self._overdue: set[asyncio.Task[Any]] = set()
+        self._since: dict[Running, float] = {}
+        self._overdue: set[Running] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -150,7 +158,7 @@ class Admission:
         """Requests under way."""
         return len(self._since)
 
-    def enter(self, task: asyncio.Task[Any], now: float) -> None:
+    def enter(self, task: Running, now: float) -> None:
         """``task`` begins a request at ``now`` (``perf_counter()``). RefusedError (503) while there are too many."""
         if len(self._since) >= self._most:
             raise RefusedError(
@@ -161,9 +169,9 @@ class Admission:
             )
         self._since[task] = now
         if self._timer is None and self._seconds:
-            self._timer = task.get_loop().call_later(self._seconds / 8, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds / 8, self._look)
 
-    def leave(self, task: asyncio.Task[Any]) -> None:
+    def leave(self, task: Running) -> None:
         """``task`` has answered."""
         self._since.pop(task, None)
         if self._overdue:

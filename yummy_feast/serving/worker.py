@@ -22,6 +22,7 @@ from yummy_feast.serving.door import BACKLOG, Crowd, Door
 from yummy_feast.serving.health import why_not_healthy
 from yummy_feast.serving.http import Application
 from yummy_feast.serving.options import RunOptions
+from yummy_feast.serving.quick import Quick
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class Worker(uvicorn.Server):
         self._place = place
         self._access_log = AccessLog() if options.access_log else None
         around = Bearer(application, options.token) if options.token else application
-        super().__init__(_config(self._access_log.around(around) if self._access_log else around, options))
+        # Whoever stands around the application sees every request.
+        quick = getattr(application, "quick", None) if around is application and not self._access_log else None
+        super().__init__(_config(self._access_log.around(around) if self._access_log else around, options, quick))
         self._watch = Watch(self.server_state.connections, options)
         self._door: Door | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -187,8 +190,9 @@ class Worker(uvicorn.Server):
             connection.transport.abort()
 
 
-def _config(application: Any, options: RunOptions) -> uvicorn.Config:
-    limited = type("Connection", (Connection,), {"most": options.max_connections})
+def _config(application: Any, options: RunOptions, quick: Quick | None) -> uvicorn.Config:
+    own = {"most": options.max_connections, "quick": None if quick is None else staticmethod(quick)}
+    limited = type("Connection", (Connection,), own)
     config = uvicorn.Config(
         application,
         loop="uvloop",

@@ -147,7 +147,7 @@ class Scan(ABC):
         missing. Equal prunes give equal parts, so that the number of a part is an address too.
         """
 
-    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:  # noqa: ARG002
+    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
         """How an engine with readers of its own reads these columns; None where it would read other values than
         ``pieces``, or where nobody has made sure. ``prune`` as for ``pieces``.
         """
@@ -216,9 +216,7 @@ class YummySource(DataSource):
     takes_files: ClassVar[bool] = False
     """Whether ``replace_by`` works: the content is a folder of Parquet files."""
 
-    def replace_by(
-        self, write: Callable[[str], None], context: SourceContext, *, allow_overwrite: bool
-    ) -> None:
+    def replace_by(self, write: Callable[[str], None], context: SourceContext, *, allow_overwrite: bool) -> None:
         """As ``replace``, with rows that ``write`` puts as Parquet files into the folder it is given."""
         raise NotImplementedError
 

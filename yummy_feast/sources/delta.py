@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
@@ -21,26 +23,30 @@ from yummy_feast.errors import (
     SourceReadError,
     UnsupportedTableError,
 )
-from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext, YummySource
-from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table
+from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan, SourceContext, YummySource
+from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table, refusal
 from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
 from yummy_feast.sources.files import Location, first_line, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
-from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.parquet_native import native_file, readable_by_name
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
 from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
+from yummy_feast.sources.stores import settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 
+_COMMIT_TRIES = 8
+
+
 class DeltaSource(YummySource):
     """Rows in a Delta table.
 
-    path: the table's folder, local or ``s3://``, relative to the feature repo.
+    path: the table's folder, local (relative to the feature repo) or in an object store.
     version, timestamp: read the table as it was (one of them; a time as datetime or ISO text, naive means UTC).
     Partition columns, deletion vectors, column mapping and schema changes are understood; a table that needs a feature
     of Delta we do not know is refused.
@@ -89,16 +95,28 @@ class DeltaSource(YummySource):
         """See ``YummySource.append``: one commit, tried again if another writer was faster."""
         if self.version is not None or self.timestamp is not None:
             raise ConfigError(f"source '{self.name}' is pinned to a version", hint="rows cannot be added to the past")
+        for attempt in range(_COMMIT_TRIES):
+            try:
+                self._write(self._appended(table, context, create=create), context, mode="append")
+            except SourceReadError as error:
+                # Overtaken: deltalake has tried again itself, but not where another writer made the table.
+                if attempt == _COMMIT_TRIES - 1 or not _was_overtaken(error):
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+            else:
+                return
+
+    def _appended(self, table: pa.Table, context: SourceContext, *, create: bool) -> pa.Table:
+        """The rows in the types of the table as it is now, or of one that is to be made."""
         try:
             stored = self._table(context)
         except SourceNotFoundError:
             if not create:
                 raise
-            self._write(lake_table(table, self.path), context, mode="append")
-            return
+            return lake_table(table, self.path)
         schema = pa.schema(stored.schema().to_arrow())
         plain = pa.schema([column.with_type(plain_type(column.type)) for column in schema])
-        self._write(conformed(table, plain, self.path), context, mode="append")
+        return conformed(table, plain, self.path)
 
     def replace(self, table: pa.Table, context: SourceContext, *, allow_overwrite: bool) -> None:
         """See ``YummySource.replace``. Older versions stay readable."""
@@ -117,9 +135,9 @@ class DeltaSource(YummySource):
         """URI and storage options as deltalake wants them."""
         settled = self.settled(context)
         place = locate(self.path, settled)
-        return (
-            (place.path, {}) if place.is_local else (place.text, S3Settings.of(settled.storage_options).for_deltalake())
-        )
+        if place.is_local:
+            return place.path, {}
+        return place.text, settings_of(self.path, settled.storage_options).for_deltalake()
 
     def _table(self, context: SourceContext) -> DeltaTable:
         deltalake = _deltalake()
@@ -162,7 +180,9 @@ class DeltaScan(Scan):
         self._at_version = at_version
         self.snapshot = f"version {table.version()}"
         with _table_errors(place.text):
-            self.schema, self._columns = columns_of_table(table, place.text)
+            # A scan of such a table may still be read by Spark, which needs no more than its version and schema.
+            self._refusal = refusal(table, place.text)
+            self.schema, self._columns = columns_of_table(table)
             self._files = files_of_table(table, place, self.schema, self._columns)
         self._date_partition = date_partition
         self._footers: dict[str, ParquetFooter] = {}
@@ -175,17 +195,46 @@ class DeltaScan(Scan):
         return delta_state(self._table, self._files)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
-        """See ``Scan.pieces``. SourceReadError if the log names a file that is missing."""
+        """See ``Scan.pieces``. SourceReadError if the log names a file that is missing, UnsupportedTableError for a
+        table that would be read wrongly.
+        """
+        return [piece for _, pieces in self._by_file(prune) for piece in pieces]
+
+    @property
+    def total_pieces(self) -> int:
+        """See ``Scan.total_pieces``; of a table that is refused, its files."""
+        return len(self._files if self._refusal is not None else self.pieces())
+
+    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
+        """See ``Scan.native``: the version's files as plain Parquet, if that is what they are; as a Delta table of this
+        version, if only its own reader knows what they mean.
+        """
+        if self._refusal is not None:
+            files = tuple(NativeFile(item.file.text) for item in self._files)
+            return NativeTable("delta", self._place.text, str(self._table.version()), files)
+        found = [(item, pieces) for item, pieces in self._by_file(prune) if pieces]
+        if any(item.keep is not None for item, _ in found):
+            return None
+        files_of_columns = [(self._footers[item.file.text], self._columns_in(item)) for item, _ in found]
+        if not readable_by_name(columns, self.schema, files_of_columns):
+            return None
+        chosen = [native_file(file, columns, pieces) for file, (_, pieces) in zip(files_of_columns, found, strict=True)]
+        return NativeTable("parquet", self._place.text, str(self._table.version()), tuple(chosen))
+
+    def _by_file(self, prune: Prune | None) -> list[tuple[DeltaFile, list[Piece]]]:
+        """The files that may hold wanted rows, and the pieces of each."""
+        if self._refusal is not None:
+            raise self._refusal
         parts = WantedParts(prune, self.schema, self._date_partition)
         seen = self._seen_in(parts.state)
         chosen = [(item, parts.of(seen=item.file.text in seen)) for item in self._files]
         chosen = [(item, wanted) for item, wanted in chosen if wanted.may_hold(item.bounds)]
         footers = self._footers_of([item for item, _ in chosen])
-        return [
-            parts.marked(cast("Piece", piece), wanted)
-            for (item, wanted), footer in zip(chosen, footers, strict=True)
-            for piece in parquet_pieces(footer, self._file_columns(item, footer), wanted, _whole_mask(item, footer))
-        ]
+        found = []
+        for (item, wanted), footer in zip(chosen, footers, strict=True):
+            pieces = parquet_pieces(footer, self._columns_in(item), wanted, _whole_mask(item, footer))
+            found.append((item, [parts.marked(cast("Piece", piece), wanted) for piece in pieces]))
+        return found
 
     def _seen_in(self, state: str) -> frozenset[str]:
         """Files that ``state`` covers, asked of the log once."""
@@ -211,7 +260,9 @@ class DeltaScan(Scan):
             self._footers.update((footer.file.text, footer) for footer in found)
             return [self._footers[item.file.text] for item in files]
 
-    def _file_columns(self, item: DeltaFile, footer: ParquetFooter) -> Mapping[str, FileColumn]:
+    def _columns_in(self, item: DeltaFile) -> Mapping[str, FileColumn]:
+        """How the columns come out of a file whose footer has been read."""
+        footer = self._footers[item.file.text]
         return {
             column.name: FileColumn(
                 column.type,
@@ -220,6 +271,12 @@ class DeltaScan(Scan):
             )
             for column in self.schema
         }
+
+
+def _was_overtaken(error: SourceReadError) -> bool:
+    """Whether a commit failed because of another one, and so is not there."""
+    failed = isinstance(error.__cause__, _deltalake().exceptions.CommitFailedError)
+    return failed or "already exists" in error.message
 
 
 def _travel(table: DeltaTable, timestamp: str, uri: str) -> None:

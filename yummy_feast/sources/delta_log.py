@@ -22,6 +22,7 @@ from yummy_feast.errors import UnsupportedTableError
 from yummy_feast.sources.files import Location, StoredFile
 from yummy_feast.sources.pruning import Bounds, BoundsOf, comparable, comparable_values, domain_of
 from yummy_feast.sources.schemas import plain_schema
+from yummy_feast.sources.stores import is_object_uri, split_uri
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -74,35 +75,41 @@ class DeltaFile:
     keep: npt.NDArray[np.bool_] | None = None
 
 
-def columns_of_table(table: DeltaTable, place: str) -> tuple[pa.Schema, dict[str, DeltaColumn]]:
-    """The schema and how each column is found in the files.
-
-    UnsupportedTableError for a reader feature that is not known, or structs under column mapping.
-    """
-    _check_features(table, place)
+def columns_of_table(table: DeltaTable) -> tuple[pa.Schema, dict[str, DeltaColumn]]:
+    """The schema and how each column is found in the files. Of tables that ``refusal`` is about it need not be true."""
     schema = plain_schema(pa.schema(table.schema().to_arrow()))
-    mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
+    mode = _mapping_mode(table)
     columns = {}
     for declared in json.loads(table.schema().to_json())["fields"]:
         name, notes = declared["name"], declared["metadata"]
         if mode == "none":
             columns[name] = DeltaColumn(name, name)
             continue
-        if "delta.columnMapping.physicalName" in json.dumps(declared["type"]):
-            raise UnsupportedTableError(
-                f"{place}: column '{name}' is nested, in a table with column mapping", hint="read it with engine: spark"
-            )
         field_id = notes["delta.columnMapping.id"] if mode == "id" else None
         columns[name] = DeltaColumn(name, notes["delta.columnMapping.physicalName"], field_id)
     return schema, columns
 
 
-def _check_features(table: DeltaTable, place: str) -> None:
+def refusal(table: DeltaTable, place: str) -> UnsupportedTableError | None:
+    """Why the files cannot be read here: a reader feature that is not known, or structs under column mapping."""
     for feature in table.protocol().reader_features or []:
         if feature not in _KNOWN_FEATURES:
-            raise UnsupportedTableError(
+            return UnsupportedTableError(
                 f"{place}: the Delta reader feature '{feature}' is not supported", hint="read it with engine: spark"
             )
+    if _mapping_mode(table) == "none":
+        return None
+    for declared in json.loads(table.schema().to_json())["fields"]:
+        if "delta.columnMapping.physicalName" in json.dumps(declared["type"]):
+            return UnsupportedTableError(
+                f"{place}: column '{declared['name']}' is nested, in a table with column mapping",
+                hint="read it with engine: spark",
+            )
+    return None
+
+
+def _mapping_mode(table: DeltaTable) -> str:
+    return str(table.metadata().configuration.get("delta.columnMapping.mode", "none"))
 
 
 def files_of_table(
@@ -133,9 +140,10 @@ def locations_of_table(table: DeltaTable, root: Location) -> list[Location]:
 def _location(path: str, root: Location) -> Location:
     """Where an add action's path leads: relative to the table, or absolute (shallow clones); URL-encoded either way."""
     decoded = unquote(path)
-    for scheme in ("s3://", "s3a://", "file://"):
-        if decoded.startswith(scheme):
-            return root.at(decoded[len(scheme) :])
+    if is_object_uri(decoded):
+        return root.at(split_uri(decoded)[1])
+    if decoded.startswith("file://"):
+        return root.at(decoded.removeprefix("file://"))
     return root.at(decoded if decoded.startswith("/") else f"{root.path}/{decoded}")
 
 

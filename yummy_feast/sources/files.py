@@ -1,4 +1,4 @@
-"""Where files lie: paths, folders, globs and lists, local or on S3, and the ``key=value`` folders between them.
+"""Where files lie: paths, folders, globs and lists, local or in an object store, and ``key=value`` folders between.
 
 ``list_files`` turns what a user wrote into files in a fixed order; ``StoredFile.open`` opens one and notices when it
 was replaced since it was listed, because a row number found in the old file means nothing in the new one.
@@ -21,7 +21,7 @@ import pyarrow.fs as pafs
 
 from yummy_feast.errors import ConfigError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
-from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.stores import is_object_uri, settings_of, split_uri
 
 _WILDCARD = re.compile(r"[*?\[]")
 _TICK = 10_000_000
@@ -38,11 +38,13 @@ class Location:
     filesystem: pafs.FileSystem
     path: str
     is_local: bool
+    prefix: str = "s3://"
+    """How remote paths of this file system begin."""
 
     @property
     def text(self) -> str:
-        """The path as people know it, with ``s3://``."""
-        return self.path if self.is_local else f"s3://{self.path}"
+        """The path as people know it, with ``s3://`` or the like."""
+        return self.path if self.is_local else f"{self.prefix}{self.path}"
 
     @property
     def is_glob(self) -> bool:
@@ -51,7 +53,7 @@ class Location:
 
     def at(self, path: str) -> Location:
         """Another path on the same file system."""
-        return Location(self.filesystem, path, self.is_local)
+        return replace(self, path=path)
 
     def info(self) -> pafs.FileInfo:
         """What is there. SourceReadError if the file system does not answer."""
@@ -141,19 +143,20 @@ def first_line(error: BaseException) -> str:
 
 
 def locate(path: str, context: SourceContext) -> Location:
-    """Resolve a path: relative to the repo, ``~`` expanded, ``s3://`` with the settings of the context.
+    """Resolve a path: relative to the repo, ``~`` expanded, ``s3://`` and its like with the settings of the context.
 
-    Raises ConfigError for a scheme other than file and s3.
+    Raises ConfigError for a scheme that is neither ``file`` nor an object store's.
     """
+    if is_object_uri(path):
+        prefix, inner, _ = split_uri(path)
+        return Location(settings_of(path, context.storage_options).filesystem(), inner, is_local=False, prefix=prefix)
     scheme = urlsplit(path).scheme if "://" in path else ""
-    if scheme in ("s3", "s3a", "s3n"):
-        return Location(
-            S3Settings.of(context.storage_options).filesystem(), path.split("://", 1)[1].rstrip("/"), is_local=False
-        )
     if scheme == "file":
         path = unquote(urlsplit(path).path)
     elif scheme:
-        raise ConfigError(f"'{path}': scheme '{scheme}' is not supported", hint="a local path, file:// or s3://")
+        raise ConfigError(
+            f"'{path}': scheme '{scheme}' is not supported", hint="a local path, file://, s3://, gs:// or abfss://"
+        )
     local = context.repo_path / Path(path).expanduser()
     return Location(pafs.LocalFileSystem(), os.path.abspath(local), is_local=True)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -14,12 +12,14 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 import pyarrow as pa
 from feast.errors import SavedDatasetLocationAlreadyExists
 
-from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError, nearest
+from yummy_feast.errors import ConfigError, SourceNotFoundError, nearest
 from yummy_feast.sources.base import SourceContext, YummySource
-from yummy_feast.sources.files import Location, first_line, locate
+from yummy_feast.sources.files import Location, locate
+from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_catalog
+from yummy_feast.sources.iceberg_commits import append_rows, create_table
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
-from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.stores import settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _OLD_TABLE_PATH = re.compile(r"[\w-]+(\.[\w-]+){2,}")
 _METADATA = re.compile(r"v?(\d+)(?:-[0-9a-f-]+)?(?:\.gz)?\.metadata\.json(?:\.gz)?")
-_COMMIT_TRIES = 8
-_PY_IO = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO"}
 
 
 class IcebergSource(YummySource):
@@ -97,48 +95,31 @@ class IcebergSource(YummySource):
             raise ConfigError(f"source '{self.name}' is pinned to a snapshot", hint="rows cannot be added to the past")
         with self._catalog(context) as (catalog, name):
             if create and not catalog.table_exists(name):
-                self._create(catalog, name, table)
-                return
-            self._commit_rows(catalog, name, table)
+                create_table(catalog, name, lake_table(table, self.location).schema)
+            append_rows(catalog, name, lambda stored: self._fitting(table, stored), self.branch)
 
     def replace(self, table: pa.Table, context: SourceContext, *, allow_overwrite: bool) -> None:
         """See ``YummySource.replace``. Rows of the same columns are one commit; another schema makes a new table."""
         with self._catalog(context) as (catalog, name):
+            rows = lake_table(table, self.location)
             if not catalog.table_exists(name):
-                self._create(catalog, name, table)
+                create_table(catalog, name, rows.schema)
+                append_rows(catalog, name, lambda stored: self._fitting(rows, stored))
                 return
             if not allow_overwrite:
                 raise SavedDatasetLocationAlreadyExists(location=self.location)
             stored = catalog.load_table(name)
-            rows = lake_table(table, self.location)
             if arrow_schema(stored).remove_metadata() == rows.schema:
                 stored.overwrite(rows)
                 return
             aside = f"{name}_{uuid.uuid4().hex}"
-            self._create(catalog, aside, table)
+            create_table(catalog, aside, rows.schema)
+            append_rows(catalog, aside, lambda stored: self._fitting(rows, stored))
             catalog.drop_table(name)
             catalog.rename_table(aside, name)
 
-    def _create(self, catalog: Catalog, name: str, table: pa.Table) -> None:
-        rows = lake_table(table, self.location)
-        catalog.create_namespace_if_not_exists(name.rsplit(".", 1)[0])
-        catalog.create_table(name, schema=rows.schema).append(rows)
-
-    def _commit_rows(self, catalog: Catalog, name: str, table: pa.Table) -> None:
-        from pyiceberg.exceptions import CommitFailedException
-        from pyiceberg.table.refs import MAIN_BRANCH
-
-        for attempt in range(_COMMIT_TRIES):
-            stored = catalog.load_table(name)
-            rows = conformed(table, arrow_schema(stored), self.location)
-            try:
-                stored.append(rows, branch=self.branch or MAIN_BRANCH)
-            except CommitFailedException:
-                if attempt == _COMMIT_TRIES - 1:
-                    raise
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
-            else:
-                return
+    def _fitting(self, table: pa.Table, stored: Table) -> pa.Table:
+        return conformed(table, arrow_schema(stored), self.location)
 
     # ------------------------------------------------------------------------------ finding the table
 
@@ -164,12 +145,8 @@ class IcebergSource(YummySource):
                 if context.catalogs
                 else "add it, with pyiceberg's own keys",
             )
-        with iceberg_errors(self.location):
-            from pyiceberg.catalog import load_catalog
-
-            properties = _catalog_properties(self.settled(context), catalog_name)
-            with load_catalog(catalog_name, **properties) as catalog:
-                yield catalog, name
+        with iceberg_errors(self.location), opened_catalog(self.settled(context), catalog_name) as catalog:
+            yield catalog, name
 
     def _static_table(self, context: SourceContext) -> Table:
         from pyiceberg.table import StaticTable
@@ -177,8 +154,8 @@ class IcebergSource(YummySource):
         settled = self.settled(context)
         place = locate(self.path or "", settled)
         metadata = _newest_metadata(place)
-        properties = {} if place.is_local else S3Settings.of(settled.storage_options).for_pyiceberg()
-        return StaticTable.from_metadata(metadata.text, {**_PY_IO, **properties})
+        properties = {} if place.is_local else settings_of(self.path or "", settled.storage_options).for_pyiceberg()
+        return StaticTable.from_metadata(metadata.text, {**PY_IO, **properties})
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -188,24 +165,6 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema(
         [pa.field(item.name, scan_type(item.field_type), nullable=not item.required) for item in table.schema().fields]
     )
-
-
-def _catalog_properties(context: SourceContext, name: str) -> dict[str, str]:
-    """The catalog's keys, with local paths resolved against the repo and the storage options behind them.
-
-    SourceNotFoundError for a SQLite file that is not there: SQLAlchemy would make an empty one.
-    """
-    properties = {**_PY_IO, **S3Settings.of(context.storage_options).for_pyiceberg(), **context.catalogs[name]}
-    uri = properties.get("uri", "")
-    if uri.startswith("sqlite:///"):
-        database = locate(uri.removeprefix("sqlite:///"), context)
-        if not database.exists():
-            raise SourceNotFoundError(f"catalog '{name}': no database {database.path}", hint="is `uri` right?")
-        properties["uri"] = f"sqlite:///{database.path}"
-    warehouse = properties.get("warehouse", "")
-    if warehouse and "://" not in warehouse and properties.get("type", "sql") == "sql":
-        properties["warehouse"] = f"file://{locate(warehouse, context).path}"
-    return properties
 
 
 def _newest_metadata(place: Location) -> Location:
@@ -231,29 +190,3 @@ def _newest_metadata(place: Location) -> Location:
     # Two of one number: the later one, as a commit that lost the race is not written again.
     newest = max(numbered, key=lambda item: (int(item[0][1]), item[1].mtime_ns or 0))
     return place.at(newest[1].path)
-
-
-@contextmanager
-def iceberg_errors(place: str) -> Iterator[None]:
-    """Turn pyiceberg's errors into ours, with the table's name."""
-    try:
-        import pyiceberg.exceptions as exceptions
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise MissingExtraError.of("iceberg", "IcebergSource") from error
-    try:
-        yield
-    except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError, exceptions.NoSuchIdentifierError) as error:
-        raise SourceNotFoundError(f"{place}: no such Iceberg table ({first_line(error)})") from error
-    except (exceptions.CommitFailedException, exceptions.RESTError, SQLAlchemyError) as error:
-        raise SourceReadError(
-            f"{place}: {first_line(error)}", hint="is the catalog reachable, and not busy?"
-        ) from error
-    except exceptions.NotInstalledError as error:
-        raise MissingExtraError.of("iceberg", f"{place} ({first_line(error)})") from error
-    except FileNotFoundError as error:
-        if isinstance(error, SourceNotFoundError):
-            raise
-        raise SourceReadError(
-            f"{place}: the table names a file that is missing: {first_line(error)}", hint="restore it or roll back"
-        ) from error

@@ -20,18 +20,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import ArrowScan, PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan, FileScanTask, Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
 
 from yummy_feast.errors import SourceNotFoundError, SourceReadError, UnsupportedTableError, nearest
-from yummy_feast.sources.base import Piece, Prune, Scan
+from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan
 from yummy_feast.sources.files import Location, StoredFile, first_line
 from yummy_feast.sources.iceberg_filter import plan_filter
-from yummy_feast.sources.iceberg_seen import iceberg_state, new_files, time_bounds
+from yummy_feast.sources.iceberg_seen import data_files, iceberg_state, new_files, time_bounds
+from yummy_feast.sources.parquet_native import native_file, readable_by_name
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers, readable
 from yummy_feast.sources.pruning import Wanted, WantedParts
 from yummy_feast.sources.schemas import cast_column, plain_type
@@ -80,7 +83,9 @@ class IcebergScan(Scan):
         self._deletes: dict[str, pa.Table] = {}
         self._new: dict[str, frozenset[str] | None] = {}
         self._lock = threading.Lock()
-        _refuse_equality_deletes(self._at, location)
+        self._branch = branch
+        # A scan of such a table may still be read by Spark.
+        self._refusal = _equality_deletes(location) if _has_equality_deletes(self._at) else None
 
     @property
     def state(self) -> str:
@@ -88,7 +93,56 @@ class IcebergScan(Scan):
         return iceberg_state(self._table, self._at)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
-        """See ``Scan.pieces``. SourceReadError if the snapshot names a file that is missing."""
+        """See ``Scan.pieces``. SourceReadError if the snapshot names a file that is missing, UnsupportedTableError for
+        equality deletes.
+        """
+        return [piece for _, _, pieces in self._by_file(prune) for piece in pieces]
+
+    @property
+    def total_pieces(self) -> int:
+        """See ``Scan.total_pieces``; of a table that is refused, its files."""
+        try:
+            return len(self.pieces())
+        except UnsupportedTableError:
+            return 0 if self._at is None else len(data_files(self._table, self._at))
+
+    def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
+        """See ``Scan.native``: the snapshot's files as plain Parquet, if that is what they are; as an Iceberg table, if
+        only its own reader can apply its deletes.
+        """
+        if self._at is None:
+            return None
+        try:
+            found = self._by_file(prune)
+        except UnsupportedTableError:
+            return self._native_table()
+        if any(task.delete_files for task, _, _ in found):
+            return None
+        files = [(self._footers.get(task.file.file_path), columns_in) for task, columns_in, _ in found]
+        plain = [(footer, columns_in) for footer, columns_in in files if footer is not None and columns_in is not None]
+        if len(plain) < len(found) or not readable_by_name(columns, self.schema, plain):
+            return None
+        chosen = [native_file(file, columns, pieces) for file, (_, _, pieces) in zip(plain, found, strict=True)]
+        return NativeTable("parquet", self.location, str(self._at.snapshot_id), tuple(chosen))
+
+    def _native_table(self) -> NativeTable:
+        """This snapshot for Iceberg's own reader, by the metadata file that was looked at."""
+        assert self._at is not None  # noqa: S101 - for mypy: native() has asked
+        at = str(self._at.snapshot_id)
+        if self._at == self._table.current_snapshot() and self._branch is None:
+            # The columns are those of today, which are not always the snapshot's.
+            options = {}
+        elif self._branch is not None and _is_branch(self._table, self._branch):
+            options = {"branch": self._branch}
+        else:
+            options = {"snapshot-id": at}
+        files = tuple(NativeFile(path) for path in data_files(self._table, self._at))
+        return NativeTable("iceberg", self._table.metadata_location, at, files, options)
+
+    def _by_file(self, prune: Prune | None) -> list[tuple[FileScanTask, Mapping[str, FileColumn] | None, list[Piece]]]:
+        """The files that may hold wanted rows, how each has the columns (None: pyiceberg knows), and its pieces."""
+        if self._refusal is not None:
+            raise self._refusal
         parts = WantedParts(prune, self.schema, self._date_partition)
         if self._at is None or parts.new.nothing:
             return []
@@ -100,7 +154,13 @@ class IcebergScan(Scan):
         tasks = [(task, wanted) for task, wanted in tasks if wanted.may_hold(time_bounds(task.file, self._fields))]
         with self._lock:
             self._load([task for task, _ in tasks if _is_parquet(task)])
-        return [parts.marked(piece, wanted) for task, wanted in tasks for piece in self._pieces_of(task, wanted)]
+        found = []
+        for task, wanted in tasks:
+            columns, pieces = self._pieces_of(task, wanted)
+            kept = [parts.marked(piece, wanted) for piece in pieces]
+            if kept:
+                found.append((task, columns, kept))
+        return found
 
     # ------------------------------------------------------------------------------ planning
 
@@ -163,15 +223,14 @@ class IcebergScan(Scan):
                 f"{self.location}: files of {path} are read through pyarrow only", hint="drop py-io-impl"
             )
         scheme, netloc, inner = PyArrowFileIO.parse_location(path, io.properties)
-        return Location(io.fs_by_scheme(scheme, netloc), inner, is_local=scheme == "file")
+        return Location(io.fs_by_scheme(scheme, netloc), inner, is_local=scheme == "file", prefix=f"{scheme}://")
 
-    def _pieces_of(self, task: FileScanTask, wanted: Wanted) -> list[Piece]:
+    def _pieces_of(self, task: FileScanTask, wanted: Wanted) -> tuple[Mapping[str, FileColumn] | None, list[Piece]]:
         footer = self._footers.get(task.file.file_path)
         columns = None if footer is None else self._direct_columns(task, footer)
         if footer is None or columns is None:
-            return [TaskPiece(self._table, self._fields, self.schema, task)]
-        keep = self._kept_rows(task, footer)
-        return cast("list[Piece]", parquet_pieces(footer, columns, wanted, keep))
+            return None, [TaskPiece(self._table.metadata, self._table.io, self._fields, self.schema, task)]
+        return columns, cast("list[Piece]", parquet_pieces(footer, columns, wanted, self._kept_rows(task, footer)))
 
     def _direct_columns(self, task: FileScanTask, footer: ParquetFooter) -> Mapping[str, FileColumn] | None:
         """How the file's columns become the scan's, by field id; None if the rules for rarer cases are needed."""
@@ -211,7 +270,8 @@ class IcebergScan(Scan):
 class TaskPiece:
     """A data file read by pyiceberg, with all of its rules, and in memory as a whole."""
 
-    table: Table
+    metadata: TableMetadata
+    io: FileIO
     fields: Schema
     schema: pa.Schema
     task: FileScanTask
@@ -224,7 +284,7 @@ class TaskPiece:
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """See ``Piece.read``."""
         names = list(columns) or [self.schema.names[0]]
-        scan = ArrowScan(self.table.metadata, self.table.io, self.fields.select(*names), AlwaysTrue())
+        scan = ArrowScan(self.metadata, self.io, self.fields.select(*names), AlwaysTrue())
         schema = pa.schema([self.schema.field(name) for name in columns])
         place = self.task.file.file_path
         with readable(place):
@@ -257,16 +317,19 @@ def _snapshot(table: Table, snapshot_id: int | None, branch: str | None, place: 
 
 def _schema_at(table: Table, snapshot: Snapshot | None, branch: str | None) -> Schema:
     """The columns of the snapshot; of a branch those of today, as branches move on with the table."""
-    is_branch = branch is not None and table.refs()[branch].snapshot_ref_type == "branch"
+    is_branch = branch is not None and _is_branch(table, branch)
     if snapshot is None or snapshot.schema_id is None or is_branch or snapshot == table.current_snapshot():
         return table.schema()
     return table.schemas().get(snapshot.schema_id, table.schema())
 
 
-def _refuse_equality_deletes(snapshot: Snapshot | None, place: str) -> None:
+def _is_branch(table: Table, name: str) -> bool:
+    return bool(table.refs()[name].snapshot_ref_type == "branch")
+
+
+def _has_equality_deletes(snapshot: Snapshot | None) -> bool:
     summary: Any = None if snapshot is None else snapshot.summary
-    if summary is not None and int(summary.get("total-equality-deletes", "0") or 0) > 0:
-        raise _equality_deletes(place)
+    return summary is not None and int(summary.get("total-equality-deletes", "0") or 0) > 0
 
 
 def _equality_deletes(place: str) -> UnsupportedTableError:

@@ -60,6 +60,17 @@ def new_files(state: str, table: Table, at: Snapshot) -> frozenset[str] | None:
     return frozenset(path for content, path in new - old if content == DataFileContent.DATA)
 
 
+def data_files(table: Table, at: Snapshot) -> list[str]:
+    """Paths of the snapshot's data files, the oldest first."""
+    found = [
+        entry.data_file.file_path
+        for manifest in at.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io)
+        if entry.data_file.content == DataFileContent.DATA
+    ]
+    return found[::-1]
+
+
 def _live(manifests: Iterable[ManifestFile], io: FileIO) -> Counter[tuple[DataFileContent, str]]:
     return Counter(
         (entry.data_file.content, entry.data_file.file_path)

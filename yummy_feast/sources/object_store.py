@@ -1,7 +1,4 @@
-"""S3 settings: one reading of ``storage_options`` for the three libraries that open objects.
-
-pyarrow, deltalake and pyiceberg spell the same settings in three ways.
-"""
+"""S3 settings: one reading of ``storage_options`` for the three libraries that open objects."""
 
 from __future__ import annotations
 
@@ -11,42 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from yummy_feast.errors import ConfigError, nearest
+from yummy_feast.errors import ConfigError
+from yummy_feast.sources.store_options import canonical, read
 
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
-
-_SPELLINGS = {
-    "endpoint": (
-        "endpoint",
-        "endpoint_url",
-        "endpoint_override",
-        "s3_endpoint_override",
-        "aws_endpoint",
-        "aws_endpoint_url",
-        "aws_endpoint_url_s3",
-        "s3.endpoint",
-    ),
-    "key": ("key", "access_key", "access_key_id", "aws_access_key_id", "s3.access-key-id"),
-    "secret": ("secret", "secret_key", "secret_access_key", "aws_secret_access_key", "s3.secret-access-key"),
-    "token": ("token", "session_token", "aws_session_token", "s3.session-token"),
-    "region": ("region", "aws_region", "aws_default_region", "s3.region", "client.region"),
-}
-# Options that only one of the libraries knows are handed to it as they are.
-_FOREIGN_PREFIXES = ("aws_", "s3.", "client.", "py-io-impl")
-_FOREIGN = {
-    "allow_http",
-    "allow_invalid_certificates",
-    "connect_timeout",
-    "conditional_put",
-    "max_retries",
-    "proxy_url",
-    "request_timeout",
-    "retry_timeout",
-    "timeout",
-    "user_agent",
-    "virtual_hosted_style_request",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +33,13 @@ class S3Settings:
 
         Raises ConfigError for an option that nobody knows, and for a key without its secret.
         """
-        known: dict[str, str] = {}
-        foreign: dict[str, str] = {}
-        for name, value in options.items():
-            ours = _canonical(name)
-            if ours is not None:
-                known.setdefault(ours, str(value))
-            elif name.lower() in _FOREIGN or name.lower().startswith(_FOREIGN_PREFIXES):
-                foreign[name] = str(value)
-            else:
-                raise ConfigError(
-                    f"storage_options has no option '{name}'", hint=nearest(name, [*_SPELLINGS, *_FOREIGN])
-                )
+        known, foreign = read("s3", options)
         if ("key" in known) != ("secret" in known):
             raise ConfigError("storage_options has one of key and secret without the other", hint="give both or none")
         environment = os.environ if environment is None else environment
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
             if environment.get(name):
-                known.setdefault(_canonical(name) or name, environment[name])
+                known.setdefault(canonical("s3", name) or name, environment[name])
         if "key" not in known and environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY"):
             known.update(key=environment["AWS_ACCESS_KEY_ID"], secret=environment["AWS_SECRET_ACCESS_KEY"])
             if environment.get("AWS_SESSION_TOKEN"):
@@ -99,7 +54,7 @@ class S3Settings:
         if self.key is not None:
             arguments.update(access_key=self.key, secret_key=self.secret, session_token=self.token)
         if self.endpoint is not None:
-            scheme, host = _split_endpoint(self.endpoint)
+            scheme, host = split_endpoint(self.endpoint)
             arguments.update(scheme=scheme, endpoint_override=host)
         region = self.region or ("us-east-1" if self.endpoint is not None else None)
         if region is not None:
@@ -120,7 +75,7 @@ class S3Settings:
         pairs = {endpoint: self.endpoint, region: self.region}
         pairs.update(zip(secrets, (self.key, self.secret, self.token), strict=True))
         if self.endpoint is not None:
-            scheme, host = _split_endpoint(self.endpoint)
+            scheme, host = split_endpoint(self.endpoint)
             pairs[endpoint] = f"{scheme}://{host}"
             pairs[region] = self.region or "us-east-1"
             if allow_http and scheme == "http":
@@ -130,22 +85,17 @@ class S3Settings:
 
 def overriding(options: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """``options`` with the S3 settings among ``own`` in their place, whatever each spells them."""
-    settings = {ours: value for name, value in own.items() if (ours := _canonical(name)) is not None}
-    return {**{name: value for name, value in options.items() if _canonical(name) not in settings}, **settings}
+    settings = {ours: value for name, value in own.items() if (ours := canonical("s3", name)) is not None}
+    return {**{name: value for name, value in options.items() if canonical("s3", name) not in settings}, **settings}
 
 
 _DELTA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _ICEBERG_SECRETS = ("s3.access-key-id", "s3.secret-access-key", "s3.session-token")
 
 
-def _canonical(name: str) -> str | None:
-    lowered = name.lower()
-    return next((ours for ours, spellings in _SPELLINGS.items() if lowered in spellings), None)
-
-
-def _split_endpoint(endpoint: str) -> tuple[str, str]:
-    """Scheme and ``host:port`` of an endpoint given with or without a scheme."""
+def split_endpoint(endpoint: str, store: str = "S3") -> tuple[str, str]:
+    """Scheme and ``host:port`` of an endpoint given with or without a scheme. ConfigError for another scheme."""
     parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigError(f"'{endpoint}' is no S3 endpoint", hint="for example http://localhost:9000")
+        raise ConfigError(f"'{endpoint}' is no {store} endpoint", hint="for example http://localhost:9000")
     return parts.scheme, parts.netloc

@@ -108,9 +108,7 @@ class ParquetScan(Scan):
         """See ``Scan.native``. Of a file that may hold wanted rows all row groups are read."""
         if not readable_by_others(columns, self.schema, self._files):
             return None
-        files = [
-            native_file(self._files[number], columns, pieces) for number, pieces in self._by_file(prune) if pieces
-        ]
+        files = [native_file(self._files[number], columns, pieces) for number, pieces in self._by_file(prune) if pieces]
         return NativeTable(self.format, self.location, files=tuple(files))
 
     def _by_file(self, prune: Prune | None) -> list[tuple[int, list[Piece]]]:
@@ -121,7 +119,10 @@ class ParquetScan(Scan):
         for number, ((footer, columns), known) in enumerate(zip(self._files, seen, strict=True)):
             wanted = parts.of(seen=known)
             found.append(
-                (number, [parts.marked(cast("Piece", piece), wanted) for piece in parquet_pieces(footer, columns, wanted)])
+                (
+                    number,
+                    [parts.marked(cast("Piece", piece), wanted) for piece in parquet_pieces(footer, columns, wanted)],
+                )
             )
         return found
 

@@ -40,6 +40,21 @@ def readable_by_others(columns: Sequence[str], schema: pa.Schema, files: Sequenc
     )
 
 
+def readable_by_name(columns: Sequence[str], schema: pa.Schema, files: Sequence[File]) -> bool:
+    """As ``readable_by_others``, for files of a table whose log knows which of their columns is which: only where a
+    column's name leads to the same one, or to none in a file that lacks it.
+    """
+    for footer, found in files:
+        names = {name.casefold() for name in footer.schema.names}
+        for name in columns:
+            column = found[name]
+            if column.stored is None and column.constant is None and name.casefold() in names:
+                return False
+            if column.stored not in (None, name):
+                return False
+    return readable_by_others(columns, schema, files)
+
+
 def native_file(file: File, columns: Sequence[str], pieces: Sequence[Piece]) -> NativeFile:
     """One file for a ``NativeTable``, with the constants among ``columns``."""
     footer, found = file
@@ -52,7 +67,9 @@ def native_file(file: File, columns: Sequence[str], pieces: Sequence[Piece]) -> 
     return NativeFile(footer.file.text, constants, start)
 
 
-def _has_plain(footer: ParquetFooter, found: Mapping[str, FileColumn], columns: Sequence[str], schema: pa.Schema) -> bool:
+def _has_plain(
+    footer: ParquetFooter, found: Mapping[str, FileColumn], columns: Sequence[str], schema: pa.Schema
+) -> bool:
     if posixpath.basename(footer.file.location.path).startswith(("_", ".")):
         return False
     names = [name.casefold() for name in footer.schema.names]
@@ -82,7 +99,7 @@ def _leaves(footer: ParquetFooter) -> Iterator[tuple[str, list[str]]]:
 
 def _is_plain(kind: pa.DataType, tests: Sequence[object] = _TOP) -> bool:
     if pt.is_decimal(kind):
-        return bool(kind.precision <= 38 and 0 <= kind.scale)
+        return bool(kind.precision <= 38 and kind.scale >= 0)
     if pt.is_list(kind) or pt.is_large_list(kind):
         return _is_plain(kind.value_type, _PLAIN)
     if pt.is_struct(kind):

@@ -1,8 +1,8 @@
 """How Arrow values travel through Spark, which has fewer types: as carriers, without losing a bit.
 
 A carrier is a type that Spark has and that holds every value of the original: the raw number for times of any unit,
-the bits of an unsigned integer as a signed one, a list of pairs for a map. ``carry`` goes there, ``restore`` comes back;
-both cost next to nothing, because most of it is the same buffers under another name.
+the bits of an unsigned integer as a signed one, a list of pairs for a map. ``carry`` goes there, ``restore`` comes
+back; both cost next to nothing, because most of it is the same buffers under another name.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def carrier(kind: pa.DataType) -> pa.DataType:
         # Names of their own: Spark does not tell `a` from `A`.
         return pa.struct([(f"f{number}", carrier(kind.field(number).type)) for number in range(kind.num_fields)])
     raise ColumnTypeError(
-        f"values of type {kind} cannot travel through Spark", hint="cast the column in the source, or use engine: duckdb"
+        f"values of type {kind} cannot travel through Spark",
+        hint="cast the column in the source, or use engine: duckdb",
     )
 
 
@@ -86,7 +87,7 @@ def carry(values: pa.Array, kind: pa.DataType | None = None) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         return carry(values.storage)
     if _is_encoded(values.type):
-        plain = values.cast(kind.value_type) if pt.is_dictionary(values.type) else values.decode()  # type: ignore[attr-defined]
+        plain = values.cast(kind.value_type) if pt.is_dictionary(values.type) else values.decode()
         return carry(plain)
     to = carrier(kind)
     if to == kind:
@@ -180,7 +181,9 @@ def _list_parts(values: pa.Array) -> tuple[np.ndarray[tuple[int], np.dtype[np.in
     return np.asarray(values.offsets, np.int64), values.values
 
 
-def _list_of(offsets: np.ndarray[tuple[int], np.dtype[np.int64]], items: pa.Array, kind: pa.DataType, like: pa.Array) -> pa.Array:
+def _list_of(
+    offsets: np.ndarray[tuple[int], np.dtype[np.int64]], items: pa.Array, kind: pa.DataType, like: pa.Array
+) -> pa.Array:
     # The items before the first list of a slice do not travel.
     first, last = int(offsets[0]), int(offsets[-1])
     counted = pa.array(offsets - first, pa.int32())

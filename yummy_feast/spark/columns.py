@@ -55,7 +55,11 @@ def carried(column: Column, found: DataType, kind: pa.DataType) -> Column:
         return F.unix_date(column)
     if isinstance(found, T.ArrayType) and is_list(kind):
         inner = found.elementType
-        return column if _alike(inner, kind.value_type) else F.transform(column, lambda x: carried(x, inner, kind.value_type))
+        return (
+            column
+            if _alike(inner, kind.value_type)
+            else F.transform(column, lambda x: carried(x, inner, kind.value_type))
+        )
     if isinstance(found, T.MapType) and pt.is_map(kind):
         keys, values = found.keyType, found.valueType
         pairs = F.map_entries(column)
@@ -76,12 +80,14 @@ def carried(column: Column, found: DataType, kind: pa.DataType) -> Column:
         return column.cast(target)
     if isinstance(found, T.DecimalType) and isinstance(target, T.StringType):
         return column.cast(target)
-    raise ColumnTypeError(f"Spark reads {found.simpleString()} where the source holds {kind}", hint="please report this")
+    raise ColumnTypeError(
+        f"Spark reads {found.simpleString()} where the source holds {kind}", hint="please report this"
+    )
 
 
 def natural(column: Column, kind: pa.DataType) -> Column:
-    """A carrier of ``kind`` as the type Spark's users expect: timestamps for times (to the microsecond), dates for days,
-    decimals for what a signed integer cannot hold.
+    """A carrier of ``kind`` as the type Spark's users expect: timestamps for times (to the microsecond), dates for
+    days, decimals for what a signed integer cannot hold.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -101,7 +107,9 @@ def natural(column: Column, kind: pa.DataType) -> Column:
     if pt.is_map(kind):
         pairs = F.transform(
             column,
-            lambda x: F.struct(natural(x["key"], kind.key_type).alias("key"), natural(x["value"], kind.item_type).alias("value")),
+            lambda x: F.struct(
+                natural(x["key"], kind.key_type).alias("key"), natural(x["value"], kind.item_type).alias("value")
+            ),
         )
         return F.map_from_entries(pairs)
     if pt.is_struct(kind):

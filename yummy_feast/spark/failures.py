@@ -48,7 +48,8 @@ def translated(error: Exception, what: str) -> YummyError:
     if found is not None:
         said = json.loads(found.group(1))
         kind = getattr(errors, said["kind"], RetrievalError)
-        return kind(said["message"], hint=said["hint"]) if issubclass(kind, YummyError) else RetrievalError(text)
+        is_ours = isinstance(kind, type) and issubclass(kind, YummyError)
+        return kind(said["message"], hint=said["hint"]) if is_ours else RetrievalError(text)
     missing = _NO_PACKAGE.search(text)
     if missing is not None:
         return MissingExtraError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
+from yummy_feast.errors import UnsupportedTableError
 from yummy_feast.sources.base import NativeTable, Prune, Scan, SeenPiece
 from yummy_feast.spark.carriers import carrier
 
@@ -27,6 +28,8 @@ START = "__start"
 PIECE_BITS = 40
 
 READERS = {
+    "delta": "yummy_feast.spark.frames_lake:read_delta",
+    "iceberg": "yummy_feast.spark.frames_lake:read_iceberg",
     "parquet": "yummy_feast.spark.frames_parquet:read",
 }
 """Per native format a function ``(session, table, fields) -> DataFrame`` with columns named as the fields, in whatever
@@ -39,14 +42,13 @@ Reader = Callable[["SparkSession", NativeTable, Sequence[pa.Field]], "DataFrame"
 class SourceFrame:
     """Rows of a source, not read yet.
 
-    frame: columns ``c0, c1, …`` in the carriers of the scan's types, in the order asked for; ``PLACE``; and ``START`` if
-    ``has_start``. pieces, total: read of how many. rows: in those pieces, None where nobody knows without reading.
-    native: read by Spark itself.
+    frame: columns ``c0, c1, …`` in the carriers of the scan's types, in the order asked for; ``PLACE``; and ``START``
+    if ``has_start``. pieces: how many are read. rows: in those pieces, None where nobody knows without reading. native:
+    read by Spark itself.
     """
 
     frame: DataFrame
     pieces: int
-    total: int
     rows: int | None
     native: bool
     has_start: bool
@@ -61,7 +63,15 @@ def frame_of(session: SparkSession, scan: Scan, columns: Sequence[str], prune: P
     fields = [scan.schema.field(name) for name in columns]
     for field in fields:
         carrier(field.type)
-    pieces = scan.pieces(prune)
+    try:
+        pieces = scan.pieces(prune)
+    except UnsupportedTableError:
+        # Refused by our own readers: Spark's may know how.
+        table = scan.native(columns, prune)
+        if table is None:
+            raise
+        frame = _selected(reader_of(table.format)(session, table, fields), fields, has_start=False)
+        return SourceFrame(frame, len(table.files), None, native=True, has_start=False)
     counts = [piece.rows for piece in pieces]
     known = [count for count in counts if count is not None]
     rows = sum(known) if len(known) == len(counts) else None
@@ -73,7 +83,7 @@ def frame_of(session: SparkSession, scan: Scan, columns: Sequence[str], prune: P
         from yummy_feast.spark.frames_pieces import read_pieces
 
         frame = read_pieces(session, pieces, fields, has_start=has_start)
-    return SourceFrame(frame, len(pieces), scan.total_pieces, rows, table is not None, has_start)
+    return SourceFrame(frame, len(pieces), rows, table is not None, has_start)
 
 
 def reader_of(name: str) -> Reader:

@@ -4,6 +4,7 @@ changes a value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _URI, _NUMBER, _ROW = "__uri", "__number", "__row"
+_FILE = "^file:/+"
 
 
 def read(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) -> DataFrame:
@@ -41,7 +43,7 @@ def read(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) 
     if len(table.files) == 1 and not constant and not starts:
         return frame.select(*columns, row.alias(PLACE))
     files = _files(session, frame, table, [field for field in fields if field.name in constant])
-    wide = frame.select(*columns, row.alias(_ROW), F.col("_metadata.file_path").alias(_URI))
+    wide = frame.select(*columns, row.alias(_ROW), F.regexp_replace("_metadata.file_path", _FILE, "file:/").alias(_URI))
     place = (F.shiftleft(F.col(_NUMBER), PIECE_BITS) + F.col(_ROW)).alias(PLACE)
     joined = wide.join(F.broadcast(files), _URI)
     found = [column_of(field.name) for field in fields]
@@ -66,7 +68,8 @@ def _files(session: SparkSession, frame: DataFrame, table: NativeTable, constant
     numbers = [number_of[_bare(unquote(uri))] for uri in uris]
     files = [table.files[number] for number in numbers]
     columns = {
-        _URI: pa.array(uris, pa.string()),
+        # Two spellings of one place: file:/a of a row, file:///a of a list of files.
+        _URI: pa.array([re.sub(_FILE, "file:/", uri) for uri in uris], pa.string()),
         _NUMBER: pa.array(numbers, pa.int64()),
         START: pa.array([file.start for file in files], pa.int64()),
     }
@@ -81,5 +84,3 @@ def _bare(path: str) -> str:
         return path
     scheme, _, rest = path.partition(":")
     return "/" + rest.lstrip("/") if scheme == "file" else rest.lstrip("/")
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ def read_pieces(
 
     reader = _Reader(tuple(pieces), tuple(field.name for field in fields), _schema(fields, has_start))
     count = len(pieces)
-    return session.range(0, count, 1, max(count, 1)).mapInArrow(reader, from_arrow_schema(reader.schema))
+    return session.range(0, count, 1, max(count, 1)).mapInArrow(cast("Any", reader), from_arrow_schema(reader.schema))
 
 
 def _schema(fields: Sequence[pa.Field], has_start: bool) -> pa.Schema:

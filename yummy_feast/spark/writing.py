@@ -24,7 +24,7 @@ def write_parquet(frame: DataFrame, folder: str) -> None:
         YummyError: see ``spark_errors``.
     """
     conf = frame.sparkSession.conf
-    before = conf.get(_TIMES)
+    before = conf.get(_TIMES) or "INT96"
     # Spark's default, INT96, is a type that nobody else writes any more.
     conf.set(_TIMES, "TIMESTAMP_MICROS")
     try:

@@ -16,6 +16,7 @@ from yummy_feast.offline.engines.base import EngineSettings
 from yummy_feast.offline.engines.duckdb import DuckDBEngine
 from yummy_feast.offline.engines.table import ENGINES, engine_of
 from yummy_feast.sources.base import SourceContext
+from yummy_feast.spark.settings import SparkSettings
 
 
 def repo(folder: Path, **offline: Any) -> RepoConfig:
@@ -60,6 +61,34 @@ def test_old_spellings_warn_and_work() -> None:
         assert YummyOfflineStoreConfig(config={"a": 1}).spark_conf == {"a": 1}
 
 
+def test_spark_gets_what_the_embedded_engine_has(tmp_path: Path) -> None:
+    store = {
+        "type": "yummy_feast.YummyOfflineStore",
+        "engine": "spark",
+        "spark_conf": {"master": "local[2]", "spark.ui.enabled": True},
+        "spark_jars": "jars",
+        "memory_limit": "2GiB",
+        "threads": 3,
+        "temp_directory": "/spill",
+        "storage_options": {"allow_http": True},
+        "catalogs": {"ice": {"type": "rest", "uri": "http://host"}},
+    }
+    config = RepoConfig(project="p", registry="r.db", provider="local", offline_store=store, repo_path=tmp_path)
+    spark = engine_settings(config).spark
+    assert spark == SparkSettings(
+        conf={"spark.master": "local[2]", "spark.ui.enabled": "true"},
+        jars=tmp_path / "jars",
+        storage_options={"allow_http": "true"},
+        catalogs={"ice": {"type": "rest", "uri": "http://host"}},
+        threads=3,
+        memory_limit=2 << 30,
+        repo_path=tmp_path,
+        scratch=Path("/spill"),
+    )
+    config.offline_store.engine = "duckdb"
+    assert engine_settings(config).spark is None
+
+
 @pytest.mark.parametrize("old", ["polars", "dask", "ray"])
 def test_engines_of_old_are_duckdb(old: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"engine {old} is now duckdb"):
@@ -79,7 +108,10 @@ def test_an_old_spelling_of_an_old_engine_beside_the_new_one() -> None:
             {"memory_limt": 1},
             "offline_store has no setting 'memory_limt' (did you mean 'memory_limit'? known: catalogs, ",
         ),
-        ({"engine": "spark"}, "offline_store.engine: spark is not in this version (use engine: duckdb)"),
+        (
+            {"engine": "spark", "spark_conf": {"mastr": "local"}},
+            "offline_store.spark_conf has 'mastr', which is no setting of Spark (did you mean 'master'?",
+        ),
         ({"engine": "duckbd"}, "offline_store.engine is 'duckbd' (did you mean 'duckdb'? known: duckdb"),
         (
             {"memory_limit": "4 parsecs"},

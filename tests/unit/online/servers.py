@@ -57,10 +57,14 @@ def client(folder: Path) -> redis.Redis:
 
 
 def kill(folder: Path) -> None:
-    """kill -9, and wait until the system has taken notice: only then does the lock tell that nobody lives."""
-    os.kill(running_pid(folder), signal.SIGKILL)
+    """kill -9, and wait until the system has taken notice: only then does the lock tell that nobody lives.
+
+    Whoever else uses the server may start it again meanwhile: another process is as good as none.
+    """
+    pid = running_pid(folder)
+    os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while embedded.status(folder).is_running:
+    while (seen := embedded.status(folder)).is_running and seen.pid == pid:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from copy import copy
@@ -129,3 +130,35 @@ async def call(
         {name.decode(): value.decode() for name, value in starts[0]["headers"]},
         b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body"),
     )
+
+
+class Exchanged:
+    """An exchange that keeps what becomes of it."""
+
+    def __init__(self) -> None:
+        self.answered: Answered | None = None
+        self.over = asyncio.get_running_loop().create_future()
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.answered = Answered(status, {name.decode(): value.decode() for name, value in headers}, body)
+        self.over.set_result("answered")
+
+    def start_task(self) -> None:
+        self.over.set_result("task")
+
+
+async def quickly(endpoint: Any, body: Any, path: str = PATH, headers: Mapping[str, str] | None = None) -> Exchanged:
+    """The same request without a task. ``over`` says how it ended: answered, task, or refused at once."""
+    given = {"content-type": "application/json", **(headers or {})}
+    scope = {
+        "method": "POST",
+        "path": path,
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    exchange = Exchanged()
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if not endpoint.quick(scope, bytearray(content), exchange):
+        exchange.over.set_result("left alone")
+    async with asyncio.timeout(10):
+        await exchange.over
+    return exchange

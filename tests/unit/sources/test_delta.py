@@ -282,8 +282,16 @@ def test_nested_columns_under_mapping_are_refused(table: Path, context: SourceCo
     kind = {"type": "struct", "fields": [{"name": "a", "type": "long", "nullable": True, "metadata": inner}]}
     columns = {**MAPPED, "deep": ("col-6", kind, pa.struct([("col-9", pa.int64())]))}
     mapped_table(table, "name", columns, rows(1).rename_columns(["col-1", "col-2"]))
+    scan = source().scan(context)
     with pytest.raises(UnsupportedTableError, match=r"'deep'.*engine: spark"):
-        source().scan(context)
+        scan.pieces()
+    # For Spark the scan is whole: what to read, at which version, and how many files that is.
+    native = scan.native(["id", "deep"])
+    assert native is not None
+    assert (native.format, native.location, native.snapshot) == ("delta", str(table), "0")
+    assert [file.path for file in native.files] == [str(table / "one.parquet")]
+    assert scan.schema.field("deep").type == pa.struct([("a", pa.int64())])
+    assert scan.total_pieces == 1
 
 
 @pytest.mark.parametrize("feature", ["catalogManaged", "tomorrowsFeature", "checkpointProtection"])
@@ -292,7 +300,7 @@ def test_an_unknown_reader_feature_is_refused(table: Path, context: SourceContex
     protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features}
     mapped_table(table, "name", MAPPED, rows(1).rename_columns(["col-1", "col-2"]), protocol=protocol)
     with pytest.raises(UnsupportedTableError, match=r"/t: .*engine: spark"):
-        source().scan(context)
+        source().scan(context).pieces()
 
 
 # ------------------------------------------------------------------------------ errors
@@ -337,3 +345,32 @@ def test_path_is_needed() -> None:
     with pytest.raises(TypeError, match="needs path"):
         DeltaSource(timestamp_field="ts")
     assert DeltaSource(Path("t"), timestamp_field="ts").get_table_query_string() == "delta_scan('t')"
+
+
+# ------------------------------------------------------------------------------ for readers that are not ours
+
+
+def test_plain_files_are_named_with_their_partitions(table: Path, context: SourceContext) -> None:
+    write_deltalake(table, rows(1, 2, part=["a", "b"]), partition_by=["part"])
+    scan = source().scan(context)
+    write_deltalake(table, rows(3, part=["c"]), mode="append")
+    native = scan.native(["id", "part"])
+    assert native is not None
+    assert (native.format, native.snapshot) == ("parquet", "0")
+    assert sorted(file.constants["part"] for file in native.files) == ["a", "b"]
+    few = source().scan(context).native(["id", "part"], Prune("ts", None, None, {"part": pa.array(["c"])}))
+    assert few is not None
+    assert [file.constants for file in few.files] == [{"part": "c"}]
+
+
+def test_what_goes_by_other_names_is_not_left_to_others(table: Path, context: SourceContext) -> None:
+    stored = rows(1, name=["x"]).rename_columns(["col-1", "col-2", "col-4"])
+    mapped_table(table, "name", MAPPED, stored)
+    assert source().scan(context).native(["id"]) is None
+
+
+def test_deletion_vectors_are_applied_by_ours(table: Path, context: SourceContext) -> None:
+    write_deltalake(table, rows(1, 2, 3), configuration={"delta.enableDeletionVectors": "true"})
+    delete_rows(table, [[1]])
+    assert source().scan(context).native(["id"]) is None
+    assert source(version=0).scan(context).native(["id"]) is not None

@@ -80,8 +80,9 @@ def test_paths_resolve_against_the_repo_and_the_home(tmp_path: Path, monkeypatch
     assert locate("file:///abs/a%20b.pq", context).path == "/abs/a b.pq"
     remote = locate("s3a://bucket/key/", SourceContext(tmp_path, {"endpoint": "http://localhost:9", "region": "x"}))
     assert (remote.text, remote.is_local) == ("s3://bucket/key", False)
-    with pytest.raises(ConfigError, match="'gs'"):
-        locate("gs://bucket/key", context)
+    assert locate("gs://bucket/key", context).text == "gs://bucket/key"
+    with pytest.raises(ConfigError, match="'ftp'"):
+        locate("ftp://bucket/key", context)
 
 
 def test_a_file_that_was_replaced_is_noticed(context: SourceContext) -> None:

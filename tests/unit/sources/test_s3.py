@@ -1,57 +1,49 @@
-"""All formats on an S3 server, which runs in this process."""
+"""What is particular to S3; that all formats work there is in the contract suites."""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-import urllib.request
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast.credentials import ConnectionRef
 from pyiceberg.catalog import load_catalog
 
 from tests.contract.format_cases import read
+from tests.s3_server import KEY, SECRET, S3Server
 from yummy_feast.errors import SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import Prune, SourceContext, YummySource
 from yummy_feast.sources.csv import CsvSource
 from yummy_feast.sources.delta import DeltaSource
+from yummy_feast.sources.files import StoredFile
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet import ParquetSource
 
-SECRET = "do-not-log-me"
 UTC = pa.timestamp("us", tz="UTC")
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    request = urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT")
-    with urllib.request.urlopen(request):
-        pass
-    yield f"http://{host}:{port}"
-    server.stop()
+@pytest.fixture
+def bucket(s3_server: S3Server) -> str:
+    return s3_server.bucket()
 
 
 @pytest.fixture
-def context(endpoint: str, tmp_path: Path) -> SourceContext:
-    options = {"endpoint": endpoint, "key": "me", "secret": SECRET, "region": "us-east-1"}
-    catalog = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": f"s3://bucket/{tmp_path.name}/lake"}
+def context(s3_server: S3Server, bucket: str, tmp_path: Path) -> SourceContext:
+    catalog = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": f"s3://{bucket}/lake"}
     uri = f"sqlite:///{tmp_path}/catalog.db"
     with load_catalog("local", type="sql", uri=uri, warehouse=catalog["warehouse"]):
         pass
-    return SourceContext(tmp_path, options, {"local": catalog})
+    return SourceContext(tmp_path, s3_server.options, {"local": catalog})
 
 
 def sources(context: SourceContext) -> list[YummySource]:
-    place = f"s3://bucket/{context.repo_path.name}"
+    place = context.catalogs["local"]["warehouse"].removesuffix("/lake")
     return [
         ParquetSource(f"{place}/file.parquet", timestamp_field="ts"),
         ParquetSource(f"{place}/folder", timestamp_field="ts"),
@@ -81,7 +73,7 @@ def test_write_append_read_replace(context: SourceContext, number: int, caplog: 
         source.replace(rows(9), context, allow_overwrite=True)
         assert read(source.scan(context))["id"].to_pylist() == [9]
     if source.format == "iceberg":
-        static = IcebergSource(path=f"s3://bucket/{context.repo_path.name}/lake/ns/t", timestamp_field="ts")
+        static = IcebergSource(path=f"{context.catalogs['local']['warehouse']}/ns/t", timestamp_field="ts")
         assert read(static.scan(context))["id"].to_pylist() == [9]
     assert SECRET not in caplog.text
 
@@ -102,9 +94,9 @@ def test_what_is_new_since_an_earlier_scan(context: SourceContext, number: int) 
 
 @pytest.mark.parametrize("kind", [ParquetSource, CsvSource])
 def test_an_object_replaced_by_one_of_the_same_size(
-    context: SourceContext, kind: type[ParquetSource | CsvSource]
+    context: SourceContext, bucket: str, kind: type[ParquetSource | CsvSource]
 ) -> None:
-    source = kind(f"s3://bucket/{context.repo_path.name}/folder", timestamp_field="ts")
+    source = kind(f"s3://{bucket}/folder", timestamp_field="ts")
     source.append(rows(1, 2), context, create=True)
     scan = source.scan(context)
     (file,) = source.files(context)
@@ -126,7 +118,7 @@ def test_the_environment_is_enough(context: SourceContext, monkeypatch: pytest.M
     written = sources(context)[1]
     written.append(rows(1), context, create=True)
     monkeypatch.setenv("AWS_ENDPOINT_URL", context.storage_options["endpoint"])
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     assert read(written.scan(SourceContext(context.repo_path)))["id"].to_pylist() == [1]
 
@@ -157,3 +149,87 @@ def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
             source.scan(SourceContext(tmp_path, {**options, "max_retries": "0", "retry_timeout": "1s"}))
         assert SECRET not in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------ folders of many files
+
+
+def put(server: S3Server, path: str, table: pa.Table) -> None:
+    with server.filesystem().open_output_stream(path) as stream:
+        pq.write_table(table, stream)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths of the files that are opened, in order."""
+    paths: list[str] = []
+    plain = StoredFile.open
+
+    def counted(file: StoredFile) -> pa.NativeFile:
+        paths.append(file.location.path)
+        return plain(file)
+
+    monkeypatch.setattr(StoredFile, "open", counted)
+    return paths
+
+
+def test_key_value_folders_are_columns_and_prune(
+    s3_server: S3Server, bucket: str, context: SourceContext, opened: list[str]
+) -> None:
+    for day in range(1, 5):
+        for country in ("PL", "DE"):
+            put(s3_server, f"{bucket}/t/day=2026-11-0{day}/country={country}/n={day}/x.parquet", rows(day))
+    source = ParquetSource(f"s3://{bucket}/t", timestamp_field="day")
+    scan = source.scan(context)
+    kinds = {name: scan.schema.field(name).type for name in ("day", "country", "n")}
+    assert kinds == {"day": pa.date32(), "country": pa.string(), "n": pa.int64()}
+    opened.clear()
+    second = (dt.date(2026, 11, 2) - dt.date(1970, 1, 1)).days * 86_400 * 10**6
+    wanted = scan.pieces(Prune("day", second, second, {"country": pa.array(["PL"])}))
+    found = read(scan, ["day", "country", "n", "id"], wanted).to_pylist()
+    assert found == [{"day": dt.date(2026, 11, 2), "country": "PL", "n": 2, "id": 2}]
+    assert opened == [f"{bucket}/t/day=2026-11-02/country=PL/n=2/x.parquet"]
+    # New rows find their folders.
+    source.append(
+        pa.table({"day": [dt.date(2026, 11, 9)], "country": ["FR"], "n": [9], **rows(7).to_pydict()}), context
+    )
+    assert len(source.files(context)) == 9
+    again = source.scan(context)
+    assert read(again, ["id"], again.pieces(Prune("day", None, None, {"n": pa.array([9])})))["id"].to_pylist() == [7]
+
+
+def test_files_may_differ(s3_server: S3Server, bucket: str, context: SourceContext) -> None:
+    ts = rows(1)["ts"]
+    for name, columns in {
+        "1": {"id": pa.array([1], pa.int16())},
+        "2": {"id": pa.array([2], pa.int64()), "score": pa.array([1], pa.int32())},
+        "3": {"score": pa.array([0.5]), "id": pa.array([3], pa.int32()), "name": pa.array(["x"])},
+    }.items():
+        put(s3_server, f"{bucket}/t/{name}.parquet", pa.table({"ts": ts, **columns}))
+    scan = ParquetSource(f"s3://{bucket}/t", timestamp_field="ts").scan(context)
+    assert scan.schema.field("id").type == pa.int64()
+    assert scan.schema.field("score").type == pa.float64()
+    assert read(scan, ["id", "score", "name"]).to_pydict() == {
+        "id": [1, 2, 3],
+        "score": [None, 1.0, 0.5],
+        "name": [None, None, "x"],
+    }
+
+
+@pytest.mark.slow
+def test_a_thousand_small_files(s3_server: S3Server, bucket: str, context: SourceContext, opened: list[str]) -> None:
+    filesystem = s3_server.filesystem()
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows(1), sink)
+    whole = sink.getvalue()
+
+    def upload(number: int) -> None:
+        with filesystem.open_output_stream(f"{bucket}/many/{number:04}.parquet") as stream:
+            stream.write(whole)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(upload, range(1000)))
+    scan = ParquetSource(f"s3://{bucket}/many", timestamp_field="ts").scan(context)
+    assert read(scan, ["id"])["id"].to_pylist() == [1] * 1000
+    # A footer and a read each: never a look at every file for every other.
+    assert len(opened) <= 2000

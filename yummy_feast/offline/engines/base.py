@@ -21,6 +21,7 @@ from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.newest import Newest
 >>>>>>> engine
 from yummy_feast.sources.base import SourceContext
+from yummy_feast.spark.settings import SparkSettings
 
 if TYPE_CHECKING:
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
@@ -36,6 +37,8 @@ class EngineSettings:
     memory_limit: int | None = None
     scratch: Path | None = None
     """Where to spill; None = the system's temporary folder."""
+    spark: SparkSettings | None = None
+    """For the engine that needs a session; None: those that follow from the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Engine(ABC):
         or a start.
         """
 
-    def range_frame(self, read: ReadPlan, *, newest: bool) -> Any | None:  # noqa: ARG002
+    def range_frame(self, read: ReadPlan, *, newest: bool) -> Any | None:
         """All rows of the range, or the newest per key, as a lazy DataFrame of the engine's own; None: it has none."""
         return None
 

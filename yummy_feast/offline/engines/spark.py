@@ -16,6 +16,8 @@ from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, o
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
+from yummy_feast.spark.session import session
+from yummy_feast.spark.settings import SparkSettings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,10 +34,8 @@ class SparkEngine(Engine):
 
     @property
     def session(self) -> SparkSession:
-        """The session of these settings."""
-        from pyspark.sql import SparkSession
-
-        return SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+        """The session of these settings; see ``spark.session``."""
+        return session(self.settings.spark or SparkSettings.behind(self.settings.context, self.settings.threads))
 
     def point_in_time(self, plan: RetrievalPlan, rows: EntityRows) -> SparkAnswer:
         """One plan, see ``spark_join``."""

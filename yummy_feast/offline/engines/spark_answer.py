@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ from yummy_feast.spark.frames import frame_of
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from yummy_feast.offline.plan import RetrievalPlan, ViewPlan
+    from yummy_feast.offline.plan import FeatureColumn, RetrievalPlan, ViewPlan
     from yummy_feast.sources.base import Scan
 
 
@@ -38,9 +39,7 @@ class SparkAnswer:
     one Spark job.
     """
 
-    def __init__(
-        self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext
-    ) -> None:
+    def __init__(self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext) -> None:
         self._plan = plan
         self._rows = rows
         self._session = rows.rows.sparkSession if isinstance(rows, FrameRows) else session
@@ -94,7 +93,7 @@ class SparkAnswer:
 
     # ---------------------------------------------------------------------------------------------- how
 
-    def _errors(self):  # type: ignore[no-untyped-def]
+    def _errors(self) -> AbstractContextManager[None]:
         views = ", ".join(f"'{view.name}' of {view.source.location}" for view in self._plan.views)
         return spark_errors(f"feature view {views}")
 
@@ -176,7 +175,7 @@ class _Look:
         """Columns of the join that are this view's features."""
         return [f"f{self.view.number}_{number}" for number in range(len(self.view.plan.features))]
 
-    def features(self):  # type: ignore[no-untyped-def]
+    def features(self) -> Iterator[tuple[FeatureColumn, Column, pa.DataType]]:
         """(feature, its column in the join, its Arrow type in the source)."""
         from pyspark.sql import functions as F  # noqa: N812
 
@@ -194,7 +193,7 @@ class _Look:
             location=scan.location,
             snapshot=scan.snapshot,
             pieces_read=source.pieces,
-            pieces_total=source.total,
+            pieces_total=scan.total_pieces,
             columns=self.view.columns,
             time_field=plan.time,
             start=show(self._start),
@@ -207,9 +206,7 @@ class _Look:
         )
 
 
-def look_at(
-    session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows, number: int
-) -> _Look:
+def look_at(session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows, number: int) -> _Look:
     """The view's source now, its columns checked, what cannot matter pruned."""
     scan = view.source.scan(context)
     check_columns(view, scan)
@@ -250,5 +247,3 @@ def _in_order(found: pa.Table) -> pa.Table:
     if len(numbers) < 2 or bool((numbers[1:] > numbers[:-1]).all()):
         return found
     return found.take(pa.array(np.argsort(numbers)))
-
-

@@ -33,7 +33,9 @@ def as_declared(column: Column, kind: pa.DataType, feature: FeatureColumn, locat
     target = from_arrow_type(answered) if not pt.is_unsigned_integer(answered) else "decimal(20,0)"
     if pt.is_floating(kind) and pt.is_integer(answered):
         # NaN is how pandas spells a missing integer.
-        wrong = F.raise_error(F.lit(f"column '{feature.source}' of {location} holds fractions, but is declared {answered}"))
+        wrong = F.raise_error(
+            F.lit(f"column '{feature.source}' of {location} holds fractions, but is declared {answered}")
+        )
         return F.when(F.isnan(column), None).when(F.rint(column) != column, wrong).otherwise(column).cast(target)
     return plain.cast(target)
 

@@ -1,10 +1,11 @@
 """The point-in-time join as one lazy Spark plan.
 
-Feature rows and entity rows of one set of join keys are brought together by a single shuffle, sorted by the instant from
-which a feature row is visible (an entity row: its own time, after the features of that instant), and a window that runs
-from each key's first row remembers the best feature row so far, per view. So a key's history is walked once, however
-long it is and however many entity rows ask about it, and a key with most of the rows spills instead of exploding. Views
-with other join keys follow in a stage of their own, which the entity rows enter with what they have found so far.
+Feature rows and entity rows of one set of join keys are brought together by a single shuffle, sorted by the instant
+from which a feature row is visible (an entity row: its own time, after the features of that instant), and a window
+that runs from each key's first row remembers the best feature row so far, per view. So a key's history is walked
+once, however long it is and however many entity rows ask about it, and a key with most of the rows spills instead of
+exploding. Views with other join keys follow in a stage of their own, which the entity rows enter with what they have
+found so far.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class SparkView:
 
 
 def joined(asked: Asked, views: Sequence[SparkView], *, features: bool = True) -> DataFrame:
-    """``asked.frame`` and, per view, either its features (``f{view}_{n}``, in carriers) or, without ``features``, whether
-    it matched (``m{view}``) and was expired (``x{view}``).
+    """``asked.frame`` and, per view, either its features (``f{view}_{n}``, in carriers) or, without ``features``,
+    whether it matched (``m{view}``) and was expired (``x{view}``).
     """
     groups: dict[tuple[tuple[str, str], ...], list[SparkView]] = {}
     for view in views:
@@ -110,8 +111,8 @@ def _key_names(view: SparkView) -> list[str]:
 
 
 def _best(view: SparkView) -> Column:
-    """The best feature row so far. In the order of its becoming visible the last is the best, unless rows become visible
-    later than they happened.
+    """The best feature row so far. In the order of its becoming visible the last is the best, unless rows become
+    visible later than they happened.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -264,5 +265,3 @@ def _oldest(low: int, unit: str, ttl_us: int) -> int | None:
         return None
     first = low * (PER_SECOND[exact] // PER_SECOND[unit])
     return max(MIN + 1, max(first, MIN + 1) - ttl)
-
-

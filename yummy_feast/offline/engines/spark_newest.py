@@ -1,5 +1,5 @@
-"""The newest row per key, picked by Spark: one shuffle per set of join keys, after each task has kept the newest of what
-it saw.
+"""The newest row per key, picked by Spark: one shuffle per set of join keys, after each task has kept the newest of
+what it saw.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def newest_frame(opened: Range, read: ReadPlan) -> DataFrame:
 
 
 def newest_rows(opened: Range, read: ReadPlan) -> DataFrame:
-    """Per key ``w``: its newest row, a struct of ``f0, f1, …`` (the read's columns, in carriers) and ``PLACE``; beside it
-    ``keyless`` (the rows without a key, all in one) and ``n`` (rows of that key).
+    """Per key ``w``: its newest row, a struct of ``f0, f1, …`` (the read's columns, in carriers) and ``PLACE``; beside
+    it ``keyless`` (the rows without a key, all in one) and ``n`` (rows of that key).
     """
     return newest_of_keys(opened, read).select("keyless", "n", "w")
 

@@ -30,7 +30,7 @@ _BATCH = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A source opened for reads that differ in join keys and features alone. columns: of the frame, as ``c0, c1, …``."""
+    """A source opened for reads that differ in join keys and features alone. columns: of the frame: ``c0, c1, …``."""
 
     scan: Scan
     source: SourceFrame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -118,7 +118,7 @@ def tables_of(sql: str) -> Iterator[Named]:
 
 
 def _unquoted(text: str) -> str:
-    return text[1:-1].replace(text[0] * 2, text[0]) if text[0] in "\"`" else text
+    return text[1:-1].replace(text[0] * 2, text[0]) if text[0] in '"`' else text
 
 
 def _with_views(own: SparkSession, context: SourceContext, sql: str, known: Mapping[str, YummySource]) -> str:
@@ -145,7 +145,19 @@ def _has_alias(sql: str, position: int) -> bool:
     if rest is None or rest.lastgroup != "name":
         return False
     words = {"where", "join", "inner", "left", "right", "full", "cross", "natural", "on", "using", "group", "order"}
-    words |= {"having", "limit", "union", "except", "intersect", "window", "lateral", "semi", "anti", "qualify", "offset"}
+    words |= {
+        "having",
+        "limit",
+        "union",
+        "except",
+        "intersect",
+        "window",
+        "lateral",
+        "semi",
+        "anti",
+        "qualify",
+        "offset",
+    }
     return rest.group().casefold() not in words
 
 
@@ -161,11 +173,11 @@ def _view_of(own: SparkSession, context: SourceContext, source: YummySource) -> 
 
 
 def _session_for_sql(session: SparkSession) -> SparkSession:
-    """A session with the settings of ``session`` and views of its own, where "x" is a name as in standard SQL. On Spark
-    Connect, which has no such thing, it is the session itself.
-    """
+    """A session with the settings of ``session`` and views of its own, where "x" is a name as in standard SQL."""
     java = getattr(session, "_jsparkSession", None)
-    own = session if java is None else type(session)(session.sparkContext, java.cloneSession())
+    # That of Spark Connect, which the stubs of the classic session do not know.
+    connected: Any = session
+    own = connected.cloneSession() if java is None else type(session)(session.sparkContext, java.cloneSession())
     own.conf.set("spark.sql.session.timeZone", "UTC")
     own.conf.set("spark.sql.ansi.enabled", "true")
     own.conf.set("spark.sql.ansi.doubleQuotedIdentifiers", "true")

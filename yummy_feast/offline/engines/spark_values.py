@@ -31,8 +31,8 @@ KEY_TYPES = {
 
 
 def canonical_key(column: Column, kind: pa.DataType, family: str) -> Column:
-    """A key in the carrier of ``kind``, as its family is compared; null (matches nothing) where it does not fit, and for
-    NaN.
+    """A key in the carrier of ``kind``, as its family is compared; null (matches nothing) where it does not fit, and
+    for NaN.
     """
     from pyspark.sql import functions as F  # noqa: N812
 

@@ -13,7 +13,7 @@ from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.serving.features.behind import Behind
 from yummy_feast.serving.features.blocks import refuse_what_is_not_served
-from yummy_feast.serving.features.compat import App, CompatEndpoint, by_header
+from yummy_feast.serving.features.compat import HEADER, App, CompatEndpoint, by_header
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint
 from yummy_feast.serving.features.face import face_of
 from yummy_feast.serving.features.fallback import SdkEndpoint, needs_sdk, pretended
@@ -30,8 +30,11 @@ from yummy_feast.serving.http import Admission, Receive, Scope, Send, live
 if TYPE_CHECKING:
     from feast import FeatureStore
 
+    from yummy_feast.serving.quick import Exchange, Quick
+
 logger = logging.getLogger(__name__)
 
+PATH: Final = "/get-online-features"
 _GAUGES_EVERY: Final = 1.0
 
 
@@ -62,6 +65,7 @@ class FeatureApp:
         guard = Guard(store.config, self._registries)
         self._settings = settings = None if by_sdk else self._online.settings(config)
         self._health: Healthy
+        self.quick: Quick | None = None
         sink: Sink
         endpoint: App
         if settings is None:
@@ -83,7 +87,10 @@ class FeatureApp:
                 self._metrics,
                 options.max_body,
             )
-            endpoint = by_header(FeaturesEndpoint(*parts), CompatEndpoint(*parts), options.compat)
+            own = FeaturesEndpoint(*parts)
+            endpoint = by_header(own, CompatEndpoint(*parts), options.compat)
+            if guard.is_open and options.compat == "none":
+                self.quick = _of_requests_for_features(own.quick)
         self._is_by_sdk = by_sdk
         self._endpoint = endpoint
         if not guard.is_open:
@@ -97,7 +104,7 @@ class FeatureApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI event. The framework sees everything but requests for features."""
         if scope["type"] == "http":
-            if scope["path"] == "/get-online-features" and scope["method"] == "POST":
+            if scope["path"] == PATH and scope["method"] == "POST":
                 await self._endpoint(scope, receive, send)
             else:
                 await self._face(scope, receive, send)
@@ -156,3 +163,17 @@ class FeatureApp:
     def _exposition(self) -> bytes:
         self._gauge()
         return self._metrics.exposition()
+
+
+def _of_requests_for_features(quick: Quick) -> Quick:
+    """``quick`` for all that this server is asked."""
+
+    def chosen(scope: Scope, body: bytes, exchange: Exchange) -> bool:
+        if scope["path"] != PATH or scope["method"] != "POST":
+            return False
+        for name, _ in scope["headers"]:
+            if name == HEADER:
+                return False
+        return quick(scope, body, exchange)
+
+    return chosen

@@ -43,8 +43,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COMPATS: Final = ("none", "feast")
 """Whose answers are given: our own, or those of stock Feast."""
-# So many cells take some ten milliseconds, which other requests need not wait for.
-_INLINE_CELLS: Final = 50_000
 HEADER: Final = b"x-yummy-compat"
 _PRESENT: Final = Status.PRESENT.value
 _SCALAR_MAP: Final = next(number for number, kind in KINDS.items() if kind.name == "SCALAR_MAP")
@@ -107,7 +105,7 @@ class CompatEndpoint(FeaturesEndpoint):
         except OnlineRequestError as error:
             raise refusals.of_entities(error) from error
         stages.decoded = perf_counter()
-        is_large = length * served.width > _INLINE_CELLS
+        is_large = served.is_large(length)
         features = await self._read_all(question, served, stages, in_thread=is_large or served.is_slow)
         told, versions = as_feast(features), request.include_feature_view_version_metadata
         rendering = served.rendering(question.binding)

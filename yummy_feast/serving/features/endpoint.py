@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yummy_feast.errors import OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError
-from yummy_feast.online.loops import AnyMux, mux_for
+from yummy_feast.online.loops import AnyMux
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
-from yummy_feast.online.retrieval import Question, answer_async, answer_row_async, ask, fetch_async
+from yummy_feast.online.retrieval import (
+    Question,
+    answer,
+    answer_async,
+    answer_row,
+    answer_row_async,
+    ask,
+    fetch_async,
+    unpacked,
+)
 from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.metrics import FeatureMetrics
-from yummy_feast.serving.features.request import Selection, decode, selection_of
+from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode, selection_of
 from yummy_feast.serving.features.snapshot import Registries, Served, Snapshot
+from yummy_feast.serving.features.way import Way
 from yummy_feast.serving.hot import HotEndpoint
 from yummy_feast.serving.http import (
     Admission,
     Header,
     Scope,
 )
+from yummy_feast.serving.quick import QuickEndpoint, Read
 
 if TYPE_CHECKING:
     from yummy_feast.online.address import RedisSettings
     from yummy_feast.online.answer import OnlineFeatures
     from yummy_feast.online.hmget import Reply
+    from yummy_feast.online.retrieval import OnlineRow
     from yummy_feast.online.schemas import SchemaBook
-
-# So many cells take some ten milliseconds, which other requests need not wait for.
-_INLINE_CELLS: Final = 50_000
 
 
 class Stages:
@@ -66,7 +75,15 @@ class Endpoint(HotEndpoint[Stages, FeatureMetrics]):
     late = "try again; --request-timeout of the server waits longer"
 
 
-class FeaturesEndpoint(Endpoint):
+class _Asked(NamedTuple):
+    """A request that is understood. versions: whether those of the views are told."""
+
+    served: Served
+    question: Question
+    versions: bool
+
+
+class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
     """Answers requests for online features, over the connection of the loop it runs in.
 
     Args:
@@ -89,7 +106,7 @@ class FeaturesEndpoint(Endpoint):
         self._registries = registries
         self._settings = settings
         self._book = book
-        self._mux: AnyMux | None = None
+        self._way = Way(settings)
 
     async def answer(self, scope: Scope, body: bytes, stages: Stages) -> bytes:
         """The JSON that answers ``body``. RefusedError."""
@@ -97,14 +114,10 @@ class FeaturesEndpoint(Endpoint):
         selection = selection_of(request)
         snapshot = self._registries.current
         served = snapshot.known(selection) or await compiled(snapshot, selection)
-        try:
-            question = ask(served.plan, *to_columns(request.entities), strict=True)
-        except OnlineRequestError as error:
-            raise refusals.of_entities(error) from error
+        asked = _asked(request, served)
+        question = asked.question
         stages.decoded = perf_counter()
-        mux = self._mux
-        if mux is None or mux.is_closed:
-            mux = self._mux = mux_for(self._settings)
+        mux = self._way.mux()
         try:
             replies = await fetch_async(question, mux)
         except OnlineStoreError as error:
@@ -112,20 +125,15 @@ class FeaturesEndpoint(Endpoint):
         except REDIS_ERRORS as error:
             raise refusals.of_store(translate(error, self._settings)) from error
         stages.fetched = perf_counter()
-        rendering = served.rendering(question.binding)
-        versions = request.include_feature_view_version_metadata
         try:
             if question.length == 1 and not served.on_demand:
-                row = await answer_row_async(question, replies, mux, self._book)
-                answer = rendering.render_row(row, versions=versions)
-                served.tally.add_row(row.statuses, row.times)
+                answer = _row_told(asked, await answer_row_async(question, replies, mux, self._book))
             else:
                 features = await self._features(served, question, replies, mux)
-                if question.length * served.width > _INLINE_CELLS:
-                    answer = await asyncio.to_thread(rendering.render, features, versions=versions)
+                if served.is_large(question.length):
+                    answer = await asyncio.to_thread(_told, asked, features)
                 else:
-                    answer = rendering.render(features, versions=versions)
-                served.tally.add_rows(features.rows[1:], question.length)
+                    answer = _told(asked, features)
         except RowDecodeError as error:
             raise refusals.of_store(error) from error
         except REDIS_ERRORS as error:
@@ -135,16 +143,68 @@ class FeaturesEndpoint(Endpoint):
             raise refusals.of_entities(error) from error
         except YummyError as error:
             raise refusals.of_damage(error) from error
-        stages.assembled = ended = perf_counter()
-        self._metrics.answered(stages, ended, question.length, served.tally)
+        self._count(asked, stages)
         return answer
+
+    def begin(self, scope: Scope, body: bytes, stages: Stages) -> tuple[_Asked, Read] | None:
+        """What ``answer`` does before it asks Redis, where nothing has to be waited for."""
+        request = decode(body)
+        served = self._registries.current.known(selection_of(request))
+        if served is None or served.on_demand:
+            return None
+        asked = _asked(request, served)
+        read = self._way.read(served, asked.question)
+        stages.decoded = perf_counter()
+        return None if read is None else (asked, read)
+
+    def end(self, asked: _Asked, replies: list[Any], stages: Stages) -> bytes | None:
+        """What ``answer`` does with Redis' replies. Raises what schemas that were never met raise, and damaged rows."""
+        stages.fetched = perf_counter()
+        question, met = asked.question, self._book.met
+        found = unpacked(question, replies)
+        if found is None:
+            return None
+        now = time_ns() // 1000
+        if question.length == 1:
+            told = _row_told(asked, answer_row(question, found, met, now))
+        else:
+            told = _told(asked, answer(question, found, met, now))
+        self._count(asked, stages)
+        return told
+
+    def _count(self, asked: _Asked, stages: Stages) -> None:
+        stages.assembled = ended = perf_counter()
+        self._metrics.answered(stages, ended, asked.question.length, asked.served.tally)
 
     async def _features(
         self, served: Served, question: Question, replies: list[list[Reply]], mux: AnyMux
     ) -> OnlineFeatures:
-        in_thread = served.is_slow or question.length * served.width > _INLINE_CELLS
+        in_thread = served.is_slow or served.is_large(question.length)
         reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
         return await (_transformed(reading, served) if served.on_demand else reading)
+
+
+def _asked(request: FeaturesRequest, served: Served) -> _Asked:
+    """RefusedError for entities that cannot be asked for."""
+    try:
+        question = ask(served.plan, *to_columns(request.entities), strict=True)
+    except OnlineRequestError as error:
+        raise refusals.of_entities(error) from error
+    return _Asked(served, question, request.include_feature_view_version_metadata)
+
+
+def _row_told(asked: _Asked, row: OnlineRow) -> bytes:
+    served = asked.served
+    told = served.rendering(asked.question.binding).render_row(row, versions=asked.versions)
+    served.tally.add_row(row.statuses, row.times)
+    return told
+
+
+def _told(asked: _Asked, features: OnlineFeatures) -> bytes:
+    served, question = asked.served, asked.question
+    told = served.rendering(question.binding).render(features, versions=asked.versions)
+    served.tally.add_rows(features.rows[1:], question.length)
+    return told
 
 
 async def compiled(snapshot: Snapshot, selection: Selection) -> Served:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _MOST_PLANS: Final = 256
 _MOST_RENDERINGS: Final = 64
+# So many cells take some ten milliseconds, which other requests need not wait for.
+_INLINE_CELLS: Final = 50_000
 # A file registry is written in place: whoever reads meanwhile may see none of it, or half.
 _SECOND_LOOK: Final = 0.1
 _MOST_LOOKS: Final = 50
@@ -56,6 +58,10 @@ class Served:
         self.is_slow = any(each.view.mode != "python" for each in plan.on_demand)
         self.width = len(plan.columns)
         self._renderings: dict[Binding, Rendering] = {}
+
+    def is_large(self, rows: int) -> bool:
+        """Whether an answer of so many rows is made in a thread."""
+        return rows * self.width > _INLINE_CELLS
 
     def rendering(self, binding: Binding) -> Rendering:
         """How answers of ``binding`` are written."""

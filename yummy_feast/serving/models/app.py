@@ -17,6 +17,7 @@ from yummy_feast.serving.models.registry import Models
 
 if TYPE_CHECKING:
     from yummy_feast.serving.models.from_entities import FromEntities
+    from yummy_feast.serving.quick import Exchange
 
 # Threads that score long batches run Python in between: how long the loop waits for its turn then.
 _TURN: Final = 0.0005
@@ -50,6 +51,12 @@ class ModelApp:
         )
         self._face = face_of(self.models, self._features, self._exposition)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def quick(self, scope: Scope, body: bytes, exchange: Exchange) -> bool:
+        """Answers requests for predictions that need no task, see ``serving.quick``."""
+        if scope["method"] != "POST" or not scope["path"].startswith(PATH):
+            return False
+        return self._endpoint.quick(scope, body, exchange)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI event. The framework sees everything but requests for predictions."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from yummy_feast.errors import nearest
-from yummy_feast.serving.hot import HotEndpoint
 from yummy_feast.serving.http import (
     Admission,
     RefusedError,
@@ -18,6 +17,7 @@ from yummy_feast.serving.models.metrics import ModelMetrics
 from yummy_feast.serving.models.refusals import body_of
 from yummy_feast.serving.models.stages import Stages
 from yummy_feast.serving.models.work import Served, answer_json, answer_large, answer_table
+from yummy_feast.serving.quick import QuickEndpoint, Read
 
 if TYPE_CHECKING:
     from yummy_feast.serving.models.from_entities import FromEntities
@@ -32,7 +32,7 @@ _THREADS: Final = 2
 _ENTITIES: Final = b'"entities"'
 
 
-class InvocationsEndpoint(HotEndpoint[Stages, ModelMetrics]):
+class InvocationsEndpoint(QuickEndpoint[Stages, ModelMetrics, Any]):
     """Answers requests for predictions.
 
     Args:
@@ -74,6 +74,20 @@ class InvocationsEndpoint(HotEndpoint[Stages, ModelMetrics]):
             return await self._in_thread(lambda: answer_large(served, body, stages))
         answer = answer_json(served, body, stages)
         return answer if isinstance(answer, bytes) else await self._in_thread(answer)
+
+    def begin(self, scope: Scope, body: bytes, stages: Stages) -> bytes | tuple[Any, Read] | None:
+        """The answer itself, unless features have to be read for it. None for what may take long."""
+        if len(body) > _LARGE or _kind_of(scope) != "application/json":
+            return None
+        served = self._served(scope["path"])
+        if self._features is not None and _ENTITIES in body:
+            return self._features.begin(served, body, stages)
+        answer = answer_json(served, body, stages)
+        return answer if isinstance(answer, bytes) else None
+
+    def end(self, asked: Any, replies: list[Any], stages: Stages) -> bytes | None:
+        """The answer from features that were read."""
+        return None if self._features is None else self._features.end(asked, replies, stages)
 
     async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

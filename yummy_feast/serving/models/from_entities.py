@@ -7,24 +7,19 @@ the request data among its ``entities``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-import msgspec
 from msgspec import UNSET
 
-from yummy_feast.errors import ConfigError, OnlineRequestError, OnlineStoreError, RowDecodeError, YummyError, nearest
-from yummy_feast.models.arrange import Arranger, Order
+from yummy_feast.errors import ConfigError, OnlineStoreError, RowDecodeError, nearest
+from yummy_feast.models.arrange import Arranger
 from yummy_feast.models.base import Kind
-from yummy_feast.online.answer import Status
-from yummy_feast.online.loops import AnyMux, mux_for
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
-from yummy_feast.online.request import to_columns
-from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
+from yummy_feast.online.retrieval import Question, answer, answer_async, answer_row, fetch_async, unpacked
 from yummy_feast.online.stock import as_ours
 from yummy_feast.online.store import YummyOnlineStore
 from yummy_feast.repository import feast_errors_in_a_line, open_feature_store
@@ -34,11 +29,23 @@ from yummy_feast.serving.features.health import Health
 from yummy_feast.serving.features.request import Selection
 from yummy_feast.serving.features.snapshot import Registries
 from yummy_feast.serving.features.snapshot import Served as ServedPlan
+from yummy_feast.serving.features.way import Way
 from yummy_feast.serving.http import RefusedError
 from yummy_feast.serving.models import refusals
+from yummy_feast.serving.models.entity_inputs import (
+    Asked,
+    Inputs,
+    asked_of,
+    encode,
+    predictions_of,
+    predictions_of_one,
+    refuse_missing,
+    told,
+)
 from yummy_feast.serving.models.options import ON_MISSING, ModelOptions
 from yummy_feast.serving.models.request import Body, decode
-from yummy_feast.serving.models.work import Served, scored
+from yummy_feast.serving.models.work import Served
+from yummy_feast.serving.quick import Read
 from yummy_feast.values import kind_of
 
 if TYPE_CHECKING:
@@ -47,18 +54,13 @@ if TYPE_CHECKING:
 
     from yummy_feast.models.loading import Model
     from yummy_feast.online.answer import OnlineFeatures
-    from yummy_feast.online.plan import Binding
     from yummy_feast.serving.models.stages import Stages
 
 _NUMBERS: Final = frozenset({"INT32", "INT64", "DOUBLE", "FLOAT", "BOOL"})
 _CATEGORIES: Final = frozenset({"STRING", "INT32", "INT64", "BOOL"})
 _SHOWN: Final = 10
-_MOST_ORDERS: Final = 256
-# So many cells take some ten milliseconds, which other requests need not wait for.
-_INLINE_CELLS: Final = 50_000
 # Seconds between looks at the registry.
 _POLL: Final = 5.0
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class FromEntities:
@@ -79,8 +81,8 @@ class FromEntities:
         self._registries = Registries(source, config, _POLL)
         self._selections = tuple(Selection(self._service, (), full) for full in (False, True))
         self._health = Health(self._settings)
-        self._mux: AnyMux | None = None
-        self._arrangers: WeakKeyDictionary[Arranger, _Inputs] = WeakKeyDictionary()
+        self._way = Way(self._settings)
+        self._arrangers: WeakKeyDictionary[Arranger, Inputs] = WeakKeyDictionary()
         services = self._registries.current.registry.list_feature_services(config.project, allow_cache=True)
         names = {each.name for each in services}
         if self._service not in names:
@@ -136,6 +138,56 @@ class FromEntities:
 
     async def answer(self, served: Served, body: bytes, stages: Stages) -> bytes | None:
         """The answer to a body that names entities; None for one that does not after all. RefusedError."""
+        request = self._request(body)
+        if request is None:
+            return None
+        inputs = self._inputs_of(served)
+        asked = asked_of(served, inputs, request, await self._plan(inputs.full))
+        stages.decoded = perf_counter()
+        features = await self._fetch(asked.plan, asked.question)
+        stages.fetched = perf_counter()
+        self._refuse_missing(asked, features)
+        if served.is_long(features.length):
+            predictions = await asyncio.to_thread(predictions_of, asked, features, stages)
+        else:
+            predictions = predictions_of(asked, features, stages)
+        if request.return_features and asked.plan.is_large(asked.question.length):
+            return await asyncio.to_thread(told, asked, features, predictions)
+        return told(asked, features, predictions)
+
+    def begin(self, served: Served, body: bytes, stages: Stages) -> tuple[Asked, Read] | None:
+        """What ``answer`` does before it asks Redis, where nothing has to be waited for."""
+        request = self._request(body)
+        if request is None:
+            return None
+        inputs = self._inputs_of(served)
+        plan = self._registries.current.known(self._selections[inputs.full])
+        if plan is None or plan.on_demand:
+            return None
+        asked = asked_of(served, inputs, request, plan)
+        if served.is_long(asked.question.length):
+            return None
+        read = self._way.read(plan, asked.question)
+        stages.decoded = perf_counter()
+        return None if read is None else (asked, read)
+
+    def end(self, asked: Asked, replies: list[Any], stages: Stages) -> bytes | None:
+        """What ``answer`` does with Redis' replies. Raises what schemas that were never met raise, and damaged rows."""
+        stages.fetched = perf_counter()
+        found = unpacked(asked.question, replies)
+        if found is None:
+            return None
+        question, met, now = asked.question, self._book.met, time_ns() // 1000
+        if question.length == 1 and not asked.request.return_features and not self._is_strict(asked):
+            predictions = predictions_of_one(asked, answer_row(question, found, met, now), stages)
+            if predictions is not None:
+                return b'{"predictions":%b}' % encode(predictions)
+        features = answer(question, found, met, now)
+        self._refuse_missing(asked, features)
+        return told(asked, features, predictions_of(asked, features, stages))
+
+    def _request(self, body: bytes) -> Body | None:
+        """None for a body that names no entities. RefusedError."""
         request = decode(body)
         if request.entities is UNSET:
             return None
@@ -144,39 +196,20 @@ class FromEntities:
         on_missing = request.on_missing or self._on_missing
         if on_missing not in ON_MISSING:
             raise refusals.bad_request(f"on_missing is {on_missing!r}", nearest(on_missing, ON_MISSING))
-        inputs = self._inputs_of(served)
-        plan = await self._plan(inputs.full)
-        try:
-            question = ask(plan.plan, *to_columns(request.entities), strict=True)
-        except OnlineRequestError as error:
-            raise refusals.of_features(of_feast.of_entities(error)) from None
-        stages.decoded = perf_counter()
-        features = await self._fetch(plan, question)
-        stages.fetched = perf_counter()
-        if on_missing == "error":
-            _refuse_missing(features, inputs.names)
-        try:
-            if served.is_long(features.length):
-                predictions = await asyncio.to_thread(_predict, served, inputs, features, request, question, stages)
-            else:
-                predictions = _predict(served, inputs, features, request, question, stages)
-        except YummyError as error:
-            raise refusals.of_input(error) from None
-        if not request.return_features:
-            return b'{"predictions":%b}' % _encode(predictions)
-        try:
-            rendering = plan.rendering(question.binding)
-            many = question.length * plan.width > _INLINE_CELLS
-            shown = await asyncio.to_thread(rendering.render, features) if many else rendering.render(features)
-        except YummyError as error:
-            raise refusals.of_features(of_feast.of_damage(error)) from None
-        return b'{"predictions":%b,"features":%b}' % (_encode(predictions), shown)
+        return request
 
-    def _inputs_of(self, served: Served) -> _Inputs:
+    def _is_strict(self, asked: Asked) -> bool:
+        return (asked.request.on_missing or self._on_missing) == "error"
+
+    def _refuse_missing(self, asked: Asked, features: OnlineFeatures) -> None:
+        if self._is_strict(asked):
+            refuse_missing(features, asked.inputs.names)
+
+    def _inputs_of(self, served: Served) -> Inputs:
         arranger = served.arranger
         found = self._arrangers.get(arranger)
         if found is None:
-            found = self._arrangers[arranger] = _Inputs(served.model, self._compare(served.model)[2])
+            found = self._arrangers[arranger] = Inputs(served.model, self._compare(served.model)[2])
         return found
 
     def _compare(self, model: Model) -> tuple[list[str], list[str], bool]:
@@ -215,12 +248,10 @@ class FromEntities:
             raise RefusedError(503, "FEATURES_UNAVAILABLE", refused.message, refused.hint) from error
 
     async def _fetch(self, plan: ServedPlan, question: Question) -> OnlineFeatures:
-        mux = self._mux
-        if mux is None or mux.is_closed:
-            mux = self._mux = mux_for(self._settings)
+        mux = self._way.mux()
         try:
             replies = await fetch_async(question, mux)
-            in_thread = plan.is_slow or question.length * plan.width > _INLINE_CELLS
+            in_thread = plan.is_slow or plan.is_large(question.length)
             reading = answer_async(question, replies, mux, self._book, in_thread=in_thread)
             if not plan.on_demand:
                 return await reading
@@ -243,85 +274,3 @@ class FromEntities:
         with suppress(OnlineStoreError):
             await self._online.initialize(self._config)
         self._health.is_warm = True
-
-
-class _Inputs:
-    """How one model's rows are made of features: as its signature wants, except that everything may be missing.
-
-    full: whether features go by their full names.
-    """
-
-    def __init__(self, model: Model, full: bool) -> None:
-        own = model.arranger.signature
-        relaxed = own
-        if own is not None:
-            relaxed = replace(own, columns=tuple(replace(column, required=False) for column in own.columns))
-        self.arranger = Arranger(relaxed, model.scorer.features, checks_names=model.scorer.checks_names)
-        self.names = frozenset(self.arranger.names)
-        self.full = full
-        self._required = [column.name for column in model.arranger.inputs if column.required]
-        self._orders: dict[tuple[Binding, tuple[str, ...]], Order] = {}
-
-    def order(self, binding: Binding, overrides: tuple[str, ...]) -> Order:
-        """Where the inputs stand in rows of request data, join keys, features and overrides: the last of a name counts.
-
-        RefusedError (400) for required inputs that are nowhere among them.
-        """
-        found = self._orders.get((binding, overrides))
-        if found is None:
-            names = (*binding.request_data, *binding.heading.names, *overrides)
-            last = {name: at for at, name in enumerate(names)}
-            absent = [name for name in self._required if name not in last]
-            if absent:
-                raise RefusedError(400, refusals.INVALID, f"Model is missing inputs {absent}", "send them in overrides")
-            found = Order.of([last.get(name, -1) for name in self.arranger.names], len(names))
-            # Callers may invent overrides without end.
-            if len(self._orders) < _MOST_ORDERS:
-                self._orders[binding, overrides] = found
-        return found
-
-
-def _predict(
-    served: Served, inputs: _Inputs, features: OnlineFeatures, request: Body, question: Question, stages: Stages
-) -> list[Any]:
-    overrides, binding = request.overrides, question.binding
-    order = inputs.order(binding, tuple(overrides))
-    columns: list[Sequence[Any]] = list(features.values)
-    if binding.request_data:
-        columns[:0] = [question.columns[name] for name in binding.request_data]
-    if overrides:
-        columns += [_column(name, values, features.length) for name, values in overrides.items()]
-    if features.length == 1:
-        values = inputs.arranger.one(order, [column[0] for column in columns])
-        if values is not None:
-            began = perf_counter()
-            prediction = served.score_one(values)
-            stages.score(perf_counter() - began, 1)
-            served.observe((prediction,))
-            return [prediction]
-    rows = list(zip(*columns, strict=True))
-    return scored(served, iter([inputs.arranger.rows(order, rows)]), stages)
-
-
-def _column(name: str, values: Any, length: int) -> Sequence[Any]:
-    if not isinstance(values, list):
-        return [values] * length
-    if len(values) != length:
-        raise refusals.bad_request(
-            f"overrides.{name} has {len(values)} values for {length} entities", "one a row, or a single one"
-        )
-    return values
-
-
-def _refuse_missing(features: OnlineFeatures, inputs: frozenset[str]) -> None:
-    """Raise RefusedError (422) for a feature that the model wants and the store has not."""
-    for at, name in enumerate(features.heading.names):
-        if name in inputs and None in features.values[at]:
-            row = list(features.values[at]).index(None)
-            status = Status(features.statuses_of(at)[row]).name
-            raise RefusedError(
-                422,
-                "MISSING_FEATURES",
-                f"feature {name!r} of row {row} is missing: {status}",
-                "materialize it, bring it in overrides, or let on_missing be impute_null",
-            )

@@ -15,7 +15,7 @@ from tests.unit.online.reading import World, driver_stats
 from tests.unit.serving.kit import PATH, Answered, call, config_of, endpoint_of, fill
 from yummy_feast.errors import ConfigError
 from yummy_feast.online.answer import Heading, OnlineFeatures, Rows, Status
-from yummy_feast.serving.features import compat as module
+from yummy_feast.serving.features import snapshot
 from yummy_feast.serving.features.compat import CompatEndpoint, as_feast, by_header
 from yummy_feast.serving.http import Receive, Scope, Send, respond
 
@@ -114,7 +114,7 @@ def test_what_is_in_redis_may_be_damaged_or_gone(world: World, address: str, cli
 
 
 def test_large_answers_are_made_in_threads(world: World, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_INLINE_CELLS", 1)
+    monkeypatch.setattr(snapshot, "_INLINE_CELLS", 1)
     endpoint = opened(world, address)
     assert ask(endpoint, {"features": ["driver_stats:trips"], "entities": ALL}).values["trips"] == [1, 4, 5, None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.models.saved import COLUMNS, SAVED
-from tests.unit.serving.kit import Answered, call
+from tests.unit.serving.kit import Answered, call, quickly
 from yummy_feast.serving.models.app import ModelApp
 from yummy_feast.serving.models.options import ModelOptions
 
@@ -36,5 +36,14 @@ def serving(
     asyncio.run(run())
 
 
-async def ask(app: Any, body: Any = SPLIT, path: str = PATH, kind: str = "application/json") -> Answered:
-    return await call(app, path, body, headers={"content-type": kind})
+async def ask(
+    app: Any, body: Any = SPLIT, path: str = PATH, kind: str = "application/json", *, once: bool = False
+) -> Answered:
+    """The answer, which is the same where it can be given without a task; that is not tried where requests count."""
+    answered = await call(app, path, body, headers={"content-type": kind})
+    if once:
+        return answered
+    quick = (await quickly(app, body, path, {"content-type": kind})).answered
+    if quick is not None:
+        assert (quick.status, quick.body) == (answered.status, answered.body)
+    return answered

@@ -22,9 +22,9 @@ def test_who_asks_whether_it_lives_is_answered_as_by_mlflow() -> None:
 
 def test_metrics_count_requests_rows_predictions_and_name_the_model() -> None:
     async def check(app: ModelApp) -> None:
-        await ask(app)
-        await ask(app, {"dataframe_split": {"columns": list(COLUMNS), "data": [ROW] * 40}})
-        await ask(app, b"{")
+        await ask(app, once=True)
+        await ask(app, {"dataframe_split": {"columns": list(COLUMNS), "data": [ROW] * 40}}, once=True)
+        await ask(app, b"{", once=True)
         got = await call(app, "/metrics", b"", method="GET")
         samples = {
             (sample.name, *sample.labels.values()): sample.value
@@ -48,7 +48,7 @@ def test_metrics_count_requests_rows_predictions_and_name_the_model() -> None:
 
 def test_predictions_of_several_values_count_which_is_the_largest() -> None:
     async def check(app: ModelApp) -> None:
-        got = await ask(app, {"dataframe_split": {"columns": list(COLUMNS), "data": [ROW] * 3}})
+        got = await ask(app, {"dataframe_split": {"columns": list(COLUMNS), "data": [ROW] * 3}}, once=True)
         [best] = {row.index(max(row)) for row in got.json["predictions"]}
         text = (await call(app, "/metrics", b"", method="GET")).body.decode()
         for bound, count in ((best - 0.1, 0.0), (best, 3.0)):

@@ -1,0 +1,81 @@
+"""Which object store a URI belongs to: a new one is a settings class and a row here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from yummy_feast.sources.azure_store import AzureSettings
+from yummy_feast.sources.google_store import GoogleSettings
+from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.store_options import canonical
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
+
+
+class StoreSettings(Protocol):
+    """Where a store is and who we are there, for each of the libraries that open objects."""
+
+    def filesystem(self) -> pafs.FileSystem:
+        """A pyarrow file system with these settings."""
+
+    def for_deltalake(self) -> dict[str, str]:
+        """``storage_options`` as deltalake spells them."""
+
+    def for_pyiceberg(self) -> dict[str, str]:
+        """Properties as pyiceberg's file io spells them."""
+
+
+# Every scheme of a store, and the one that all libraries know it by.
+_SCHEMES = {
+    "s3": "s3",
+    "s3a": "s3",
+    "s3n": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+    "abfs": "abfss",
+    "abfss": "abfss",
+    "az": "abfss",
+    "azure": "abfss",
+}
+_SETTINGS: Mapping[str, Callable[[Mapping[str, str]], StoreSettings]] = {"s3": S3Settings.of, "gs": GoogleSettings.of}
+_ACCOUNT = re.compile(r"(?P<container>[^@/]+)@(?P<account>[^./]+)\.[^/]+(?P<rest>/.*)?")
+
+
+def is_object_uri(uri: str) -> bool:
+    """Whether it begins with a scheme of a store we know."""
+    return "://" in uri and uri.partition("://")[0].lower() in _SCHEMES
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """Prefix (``s3://``), path below it (``bucket/key``) and, on Azure, the account that the URI names (else empty)."""
+    scheme, _, path = uri.partition("://")
+    prefix = f"{_SCHEMES[scheme.lower()]}://"
+    named = _ACCOUNT.fullmatch(path) if prefix == "abfss://" else None
+    if named is None:
+        return prefix, path.rstrip("/"), ""
+    return prefix, f"{named['container']}{named['rest'] or ''}".rstrip("/"), named["account"]
+
+
+def settings_of(uri: str, options: Mapping[str, str]) -> StoreSettings:
+    """The settings of the store that ``uri`` is on. ConfigError for an option that nobody knows, or half of a pair."""
+    prefix, _, account = split_uri(uri)
+    if prefix == "abfss://":
+        return AzureSettings.of(options, account=account)
+    return _SETTINGS[prefix.removesuffix("://")](options)
+
+
+def pyiceberg_properties(options: Mapping[str, str]) -> dict[str, str]:
+    """What pyiceberg needs for tables on any of the stores; a catalog does not say in advance where its tables are."""
+    out: dict[str, str] = {}
+    if _has("gcs", options):
+        out.update(GoogleSettings.of(options).for_pyiceberg())
+    if any(canonical("azure", name) == "account" for name in options):
+        out.update(AzureSettings.of(options).for_pyiceberg())
+    return {**out, **S3Settings.of(options).for_pyiceberg()}
+
+
+def _has(store: str, options: Mapping[str, str]) -> bool:
+    return any(canonical(store, name) is not None for name in options)

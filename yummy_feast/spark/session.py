@@ -1,0 +1,227 @@
+"""The Spark session of a configuration: found where one runs, else started; one per process, whatever threads ask."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from yummy_feast.errors import ConfigError, MissingExtraError
+from yummy_feast.spark.conf import Machine, SparkConf, derive, is_fixed, needs, running_name
+from yummy_feast.spark.ivy import write_central_only
+from yummy_feast.spark.jars import folder_for, jars_in
+from yummy_feast.spark.java import find_java
+from yummy_feast.spark.settings import SparkSettings, is_secret
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_log = logging.getLogger(__name__)
+_PURPOSE = "engine: spark"
+_READERS = {"delta": "deltalake", "iceberg": "pyiceberg"}
+_CATALOGS = "spark.sql.catalog."
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A session, the settings it was last told, what was set on it for them, and how it began, if that was here."""
+
+    session: Any
+    settings: SparkSettings
+    running: Mapping[str, str]
+    began: Mapping[str, str]
+
+
+_lock = threading.Lock()
+_last: list[_Told] = []
+
+
+def session(settings: SparkSettings) -> SparkSession:
+    """The session for ``settings``: the one that is active in this process, told what it can still be told; else one
+    that is started, or met at a Spark Connect server. Calls with the settings of the last call cost nothing.
+
+    A session that was there keeps what it was told by others; only ``spark_conf`` goes before that.
+
+    Raises:
+        MissingExtraError: no pyspark, no Java that it runs on, or no client for Connect.
+        ConfigError: settings that Spark does not take, jars that are not there, a master that does not answer.
+    """
+    if find_spec("pyspark") is None:
+        raise MissingExtraError.of("spark", _PURPOSE)
+    with _lock:
+        found: Any = active()
+        told = next((told for told in _last if told.session is found), None)
+        if told is not None and told.settings == settings:
+            return cast("SparkSession", found)
+        if found is None:
+            found, conf = _connected(settings) if settings.is_connect else _started(settings)
+            told = _Told(found, settings, {}, conf.start)
+        else:
+            conf = _derived(settings, (), None)
+            _compare(found, conf)
+            told = told or _Told(found, settings, {}, {})
+        with _redacted(settings, conf, "Spark does not take a setting"):
+            _tell(told, conf, settings)
+        _last[:] = [_Told(found, settings, conf.running, told.began)]
+        return cast("SparkSession", found)
+
+
+def active() -> SparkSession | None:
+    """The session that runs in this process already, of whoever started it."""
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    try:
+        found: Any = SparkSession.active()
+    except PySparkRuntimeError:
+        return None
+    is_over = found.is_stopped if is_remote(found) else found.sparkContext._jsc is None
+    return None if is_over else cast("SparkSession", found)
+
+
+def is_remote(found: Any) -> bool:
+    """Whether a session is one of Spark Connect, which has no ``sparkContext``."""
+    return type(found).__module__.startswith("pyspark.sql.connect")
+
+
+def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
+    from pyspark.sql import SparkSession
+
+    find_java(_PURPOSE)
+    folder = folder_for(settings.jars)
+    jars = jars_in(folder) if folder is not None else ()
+    with tempfile.TemporaryDirectory(prefix="yummy-ivy-") as scratch:
+        conf = _derived(settings, jars, write_central_only(Path(scratch)))
+        # What runs Python on executors; Spark itself takes it from nowhere else.
+        python = conf.start.get("spark.pyspark.python")
+        if python is not None:
+            os.environ.setdefault("PYSPARK_PYTHON", python)
+        builder: Any = SparkSession.builder
+        for key, value in conf.start.items():
+            builder = builder.config(key, value)
+        with _redacted(settings, conf, f"Spark does not start at {_place(settings)}"):
+            return builder.getOrCreate(), conf
+
+
+def _connected(settings: SparkSettings) -> tuple[Any, SparkConf]:
+    from pyspark.errors import PySparkImportError
+    from pyspark.sql import SparkSession
+
+    conf = _derived(settings, (), None)
+    builder: Any = SparkSession.builder
+    try:
+        found: Any = builder.remote(settings.master).getOrCreate()
+    except (PySparkImportError, ImportError) as error:
+        raise MissingExtraError.of("spark-connect", f"a master of sc:// ({_place(settings)})") from error
+    with _redacted(settings, conf, f"the Spark Connect server at {_place(settings)} does not answer"):
+        try:
+            _ask(found)
+        except BaseException:
+            # Else the next call would find a session here.
+            found.release_session_on_close = False
+            found.stop()
+            os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
+            raise
+        for key, value in conf.start.items():
+            if not is_fixed(key):
+                found.conf.set(key, value)
+    _compare(found, conf)
+    return found, conf
+
+
+def _ask(found: Any) -> None:
+    """A question that any server can answer: an address alone proves nothing. By itself the client tries for ten
+    minutes.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    usual = found.client.get_retry_policies()
+    found.client.set_retry_policies([DefaultPolicy(max_retries=4)])
+    found.conf.get("spark.sql.session.timeZone")
+    found.client.set_retry_policies(usual)
+
+
+def _derived(settings: SparkSettings, jars: Sequence[Path], ivy_settings: Path | None) -> SparkConf:
+    installed = [name for name, package in _READERS.items() if find_spec(package) is not None]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    temporary = Path(tempfile.gettempdir()) / f"yummy-spark-{os.getuid()}"
+    wanted = needs(settings, installed, os.environ)
+    return derive(settings, Machine(sys.executable, memory, temporary), wanted, jars, ivy_settings)
+
+
+def _tell(told: _Told, conf: SparkConf, settings: SparkSettings) -> None:
+    """Set what leads to stores and catalogs; what was set for other settings goes. What others set stays, unless
+    ``spark_conf`` itself says otherwise.
+    """
+    found, before = told.session, told.running
+    own = {running_name(key) for key in settings.conf}
+    for key in before.keys() - conf.running.keys():
+        if key in told.began:
+            found.conf.set(key, told.began[key])
+        else:
+            found.conf.unset(key)
+    for key, value in conf.running.items():
+        there = found.conf.get(key, None)
+        if there != value and (key in own or there is None or there == before.get(key)):
+            found.conf.set(key, value)
+    changed = {key for key in {*before, *conf.running} if before.get(key) != conf.running.get(key)}
+    if before and any(key.startswith(_CATALOGS) for key in changed) and not is_remote(found):
+        # Spark keeps a catalog that it has opened, whatever its settings are now.
+        found._jsparkSession.sessionState().catalogManager().reset()
+
+
+def _compare(found: Any, conf: SparkConf) -> None:
+    """Say which settings of ours a session that was there lacks, and can no longer take."""
+    differing = sorted(key for key in conf.own_start if found.conf.get(key, None) != conf.start[key])
+    if differing:
+        _log.warning(
+            "spark_conf: the Spark session that runs already was started with another %s; stop it first to change that",
+            ", ".join(differing),
+        )
+
+
+def _place(settings: SparkSettings) -> str:
+    """The master without what may be secret in a URL."""
+    return settings.master.partition(";")[0].rstrip("/")
+
+
+@contextmanager
+def _redacted(settings: SparkSettings, conf: SparkConf, what: str) -> Iterator[None]:
+    """What Spark raises as one line of ours, with no credential in it, nor in what it was raised from."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException, PySparkImportError
+
+    try:
+        yield
+    except PySparkImportError:
+        raise
+    except (PySparkException, Py4JError, OSError) as error:
+        secrets = [value for key, value in {**settings.conf, **conf.running}.items() if is_secret(key) and value]
+        reason = _reason(str(error))
+        for secret in secrets:
+            reason = reason.replace(secret, "***")
+        raise ConfigError(f"{what}: {reason}", hint=_hint(reason, conf)) from None
+
+
+def _reason(text: str) -> str:
+    """The line of Spark's report that says most."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    named = [line for line in lines if line.startswith("[")]
+    told = [line.removeprefix(": ") for line in lines if line.startswith(": ")]
+    line = (causes[-1:] or named or told or lines or ["no reason given"])[0]
+    return line if len(line) <= 300 else line[:297] + "..."
+
+
+def _hint(reason: str, conf: SparkConf) -> str:
+    if conf.start.get("spark.jars.packages") and ("JAVA_GATEWAY_EXITED" in reason or "unresolved" in reason):
+        return "no network? fetch its jars ahead with `yummy spark jars DIR` and set spark_jars: DIR"
+    return "see spark_conf in feature_store.yaml, and what Spark wrote before"
