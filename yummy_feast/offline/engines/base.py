@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-<<<<<<< HEAD
-from yummy_feast.offline.newest import Newest, NewestParts
-=======
 from yummy_feast.offline.entity_rows import EntityRows
-from yummy_feast.offline.newest import Newest
->>>>>>> engine
+from yummy_feast.offline.newest import Newest, NewestParts
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.spark.settings import SparkSettings
 
