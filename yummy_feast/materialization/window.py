@@ -30,9 +30,9 @@ class Window:
     """Rows with event times in ``[start, end]`` are wanted (microseconds since 1970, both included, None = open).
 
     seen, seen_start: parts of the source that state ``seen`` covered are wanted from ``seen_start`` on only.
-    skip: of the newest rows, in the source's order, so many are online already. division: if that cannot be said because
-    they were written in parts, how the parts were made (see ``progress.Copy``). began: when the first of them were
-    written, in seconds since 1970; None = nothing is yet.
+    skip: of the newest rows, in the source's order, so many are online already. division: where they were written in
+    parts instead, how the parts were made (see ``progress.Copy``). began: when the first of them were written, in
+    seconds since 1970; None = nothing is yet.
     """
 
     start: int | None

@@ -2,15 +2,18 @@
 comes to the driver.
 
 A part is what Spark's hash of the join keys says, in as many parts as the session shuffles into: then the shuffle that
-brings rows of a key together makes the parts as well. Spark's hash is the same in every run.
+brings rows of a key together makes the parts as well. Spark's hash is the same in every run. Adaptive execution, which
+joins small partitions, would make others; it is told not to meanwhile, and every row is checked.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,10 +28,13 @@ from yummy_feast.spark import failures
 from yummy_feast.spark.carriers import restore
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 PART, KEYLESS, ROWS = "__part", "__keyless", "__rows"
 """Columns beside those of a row: its part; whether it stands for all rows without a key, and for how many then."""
+
+_COALESCE = "spark.sql.adaptive.coalescePartitions.enabled"
+_one_at_a_time = threading.Lock()
 
 
 class SparkParts(NewestParts):
@@ -40,7 +46,8 @@ class SparkParts(NewestParts):
         self._what = f"the newest rows of {opened.scan.location}"
         self.state = opened.scan.state
         self.schemas = tuple(opened.schema(read) for read in reads)
-        shuffled = opened.source.frame.sparkSession.conf.get("spark.sql.shuffle.partitions") or ""
+        self._session = opened.source.frame.sparkSession
+        shuffled = self._session.conf.get("spark.sql.shuffle.partitions") or ""
         # Some platforms say "auto".
         parts = int(shuffled) if shuffled.isdigit() else 200
         self.counts = tuple(parts if read.join_keys else 1 for read in reads)
@@ -55,9 +62,9 @@ class SparkParts(NewestParts):
 
         keyless = told.append(pa.field(KEYLESS, pa.int64()))
         task = _Task(work, self.schemas[read], keyless)
-        with failures.spark_errors(self._what):
+        with failures.spark_errors(self._what), _partitions_kept(self._session):
             rows = self._divided(self._reads[read], self.counts[read], skip)
-            answer = rows.mapInArrow(task, from_arrow_schema(keyless)).toArrow()
+            answer = rows.mapInArrow(cast("Any", task), from_arrow_schema(keyless)).toArrow()
         tell_of_keyless(self._range, self._reads[read], pc.sum(answer.column(KEYLESS)).as_py() or 0)
         return answer.drop_columns([KEYLESS]).cast(told)
 
@@ -85,6 +92,18 @@ class SparkParts(NewestParts):
         columns = [F.col(f"w.f{number}").alias(f"f{number}") for number in range(len(read.columns))]
         beside = [part_of(keys).alias(PART), F.col("keyless").alias(KEYLESS), F.col("n").alias(ROWS)]
         return divided.select(*columns, *beside)
+
+
+@contextmanager
+def _partitions_kept(session: SparkSession) -> Iterator[None]:
+    """Partitions stay as they were asked for. It is a setting of the whole session, so there is one user at a time."""
+    with _one_at_a_time:
+        before = session.conf.get(_COALESCE) or "true"
+        session.conf.set(_COALESCE, "false")
+        try:
+            yield
+        finally:
+            session.conf.set(_COALESCE, before)
 
 
 @dataclass(frozen=True, slots=True)
