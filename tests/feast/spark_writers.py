@@ -62,11 +62,11 @@ class SlowWriter(HalfWriter):
         time.sleep(1.5)
 
 
-def main(kind: str, master: str, folder: str, address: str, start: str, end: str, *views: str) -> None:
+def main(kind: str, master: str, folder: str, registry: str, address: str, start: str, end: str, *views: str) -> None:
     """Materialize with writers of this kind."""
     writer = {"dying": DyingWriter, "slow": SlowWriter}[kind]
     running = session(spark_settings(Path(folder), conf={"spark.master": master}))
-    store = feature_store(Path(folder), online=at(address), engine="spark")
+    store = feature_store(Path(folder), online=at(address), engine="spark", top={"registry": registry})
     with mock.patch.object(parts, "PartWriter", writer):
         store.materialize(datetime.fromisoformat(start), datetime.fromisoformat(end), list(views))
     running.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from zlib import crc32
@@ -55,9 +56,7 @@ class LocalParts(NewestParts):
             batches: dict[int, list[pa.RecordBatch]] = {}
             for read, batch in found.batches():
                 batches.setdefault(read, []).append(batch)
-        self._rows = [
-            pa.Table.from_batches(batches.get(read, []), schema) for read, schema in enumerate(found.schemas)
-        ]
+        self._rows = [pa.Table.from_batches(batches.get(read, []), schema) for read, schema in enumerate(found.schemas)]
         self._keys = [read.join_keys for read in reads]
         self.divisions = tuple(f"{cluster.division} {cluster.count}" for _ in reads)
         self.counts = tuple(cluster.count for _ in reads)
@@ -88,15 +87,13 @@ class LocalParts(NewestParts):
                 raise LostError
             cluster.worked.append(part)
             if cluster.cut is not None:
-                try:
+                with suppress(LostError):
                     attempt(part, cluster.cut)
-                except LostError:
-                    pass
             if cluster.together:
                 with ThreadPoolExecutor(2) as pool:
-                    answers.append(list(pool.map(attempt, [part] * 2, [None] * 2))[0])
+                    answers += list(pool.map(attempt, [part] * 2, [None] * 2))[:1]
             else:
-                answers.append([attempt(part, None) for _ in range(cluster.attempts)][0])
+                answers += [attempt(part, None) for _ in range(cluster.attempts)][:1]
         return pa.Table.from_batches(answers, told)
 
 

@@ -18,9 +18,7 @@ pytest.importorskip("pyspark")
 
 SCHEMA = pa.schema([("id", pa.uint64()), ("at", pa.timestamp("ns", "Asia/Tokyo")), ("name", pa.large_string())])
 TOLD = pa.schema([("rows", pa.int64())])
-VALUES = pa.table(
-    {"id": [2**64 - 1, 2, 3], "at": [1, None, 3], "name": ["a", None, "c"]}, schema=pa.schema([*SCHEMA])
-)
+VALUES = pa.table({"id": [2**64 - 1, 2, 3], "at": [1, None, 3], "name": ["a", None, "c"]}, schema=pa.schema([*SCHEMA]))
 
 
 class Work:
