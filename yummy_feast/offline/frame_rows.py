@@ -48,7 +48,8 @@ class FrameRows(EntityRows):
             )
         if not rows.is_cached:
             # Evaluated once, not once per question: SQL with a LIMIT answers differently each time.
-            rows = rows.persist()
+            with spark_errors("the entity rows"):
+                rows = rows.persist()
             finalize(self, _forget, rows).atexit = False
         self.rows = rows
         super().__init__({}, name)

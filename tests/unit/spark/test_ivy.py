@@ -50,7 +50,7 @@ def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home, jars = tmp_path / "home", tmp_path / "pyspark-jars"
     (home / "bin").mkdir(parents=True)
     jars.mkdir()
-    for name in ("ivy-2.5.3.jar", "carried-1.0.jar"):
+    for name in ("ivy-2.5.3.jar", "oro-2.0.8.jar", "carried-1.0.jar"):
         (jars / name).touch()
     monkeypatch.setenv("JAVA_HOME", str(home))
     monkeypatch.setattr(ivy, "_pyspark_jars", lambda: jars)

@@ -1,0 +1,165 @@
+"""A Spark standalone cluster on this machine: a master and workers as processes of their own, which end with its block.
+
+A process has one Spark, and that of the tests runs in itself; so whoever wants the cluster asks from a process of its
+own, which ``SparkCluster.driver`` starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.spark_session import ROOT
+from tests.unit.online.servers import free_port
+
+_PATIENCE = 90
+"""Seconds for a process to come up on a busy machine."""
+
+
+@dataclass
+class SparkCluster:
+    """Where it is. folder: its logs and scratch. workers: each with its executors is a process group."""
+
+    folder: Path
+    port: int
+    web_port: int
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def master(self) -> str:
+        """For ``spark_conf.master``."""
+        return f"spark://127.0.0.1:{self.port}"
+
+    @property
+    def conf(self) -> dict[str, str]:
+        """``spark_conf`` of a driver: one small executor per worker."""
+        return {
+            "master": self.master,
+            "spark.pyspark.python": sys.executable,
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.memory": "1g",
+            "spark.executor.memory": "600m",
+            "spark.executor.cores": "1",
+            "spark.ui.enabled": "false",
+            "spark.sql.shuffle.partitions": "4",
+            "spark.shuffle.io.retryWait": "500ms",
+            "spark.local.dir": str(self.folder / "scratch"),
+        }
+
+    def driver(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        """``python -m module arguments``, whose output is a pipe."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_environment(),
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self.processes.append(process)  # type: ignore[arg-type]
+        return process
+
+    def add_worker(self) -> None:
+        """One more, of one core."""
+        number = len(self.workers)
+        options = ["--cores", "1", "--memory", "1g", "--work-dir", str(self.folder / f"work{number}")]
+        options += ["--host", "127.0.0.1", "--webui-port", "0", self.master]
+        self.workers.append(self._start("worker.Worker", f"worker{number}", *options))
+
+    def kill_worker(self, number: int = 0) -> None:
+        """As when its machine loses power: the worker and its executors, at once."""
+        os.killpg(self.workers[number].pid, signal.SIGKILL)
+        self.workers[number].wait()
+
+    def alive(self) -> int:
+        """Workers that the master counts on."""
+        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/json/", timeout=5) as answer:
+                return int(json.load(answer)["aliveworkers"])
+        return -1
+
+    def wait(self, workers: int) -> None:
+        """Until the master has that many."""
+        deadline = time.monotonic() + _PATIENCE
+        while self.alive() != workers:
+            if time.monotonic() > deadline or any(process.poll() is not None for process in self.processes[:1]):
+                logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.log"))
+                raise TimeoutError(f"the cluster has {self.alive()} workers instead of {workers}\n{logs}")
+            time.sleep(0.1)
+
+    def begin(self, workers: int) -> None:
+        """Start the master, then the workers."""
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--webui-port", str(self.web_port)]
+        self._start("master.Master", "master", *options)
+        self.wait(0)
+        for _ in range(workers):
+            self.add_worker()
+        self.wait(workers)
+
+    def end(self) -> None:
+        """Drivers, workers with their executors, and the master, whatever state they are in."""
+        for process in reversed(self.processes):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def _start(self, name: str, log: str, *options: str) -> subprocess.Popen[bytes]:
+        import pyspark
+
+        program = Path(pyspark.__file__).parent / "bin" / "spark-class"
+        with (self.folder / f"{log}.log").open("wb") as sink:
+            process = subprocess.Popen(
+                [str(program), f"org.apache.spark.deploy.{name}", *options],
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+
+def _environment() -> dict[str, str]:
+    """For all of its processes: executors import this package and what the tests define."""
+    import pyspark
+
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    home = str(Path(pyspark.__file__).parent)
+    return {**os.environ, "PYTHONPATH": path, "SPARK_HOME": home, "SPARK_DAEMON_MEMORY": "256m"}
+
+
+@contextmanager
+def running_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
+    """A cluster of its own on free ports."""
+    found = SparkCluster(folder, free_port(), free_port())
+    (folder / "scratch").mkdir()
+    try:
+        found.begin(workers)
+        yield found
+    finally:
+        found.end()
+
+
+@pytest.fixture
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A master and two workers of one core each, for one test: it may kill them."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
