@@ -5,10 +5,12 @@ They are found by name on executors, so they live in a module of their own.
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -19,9 +21,12 @@ from tests.spark_session import spark_settings
 from yummy_feast.materialization import parts
 from yummy_feast.materialization.parts import PartWriter
 from yummy_feast.spark.session import session
+from yummy_feast.spark.settings import conf_of
 
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MARKER = "YUMMY_TEST_MARKER"
-"""Environment variable: a folder where it is marked which parts have died once."""
+"""Environment variable: a folder with a mark ``PART-PROCESS`` for each time that half of a part was written, where
+somebody wants to know."""
 
 
 class HalfWriter(PartWriter):
@@ -34,11 +39,15 @@ class HalfWriter(PartWriter):
         if whole:
             rows = pa.Table.from_batches(whole)
             self.destination.write(self._rows(iter(rows.slice(0, len(rows) // 2).to_batches())))
-        self.meanwhile(part)
+        marks, is_first = os.environ.get(MARKER), True
+        if marks is not None:
+            is_first = not list(Path(marks).glob(f"{part}-*"))
+            (Path(marks) / f"{part}-{os.getpid()}").touch()
+        self.meanwhile(is_first)
         return super().__call__(part, iter(whole))
 
-    def meanwhile(self, part: int) -> None:
-        """Overridden: what happens."""
+    def meanwhile(self, is_first: bool) -> None:
+        """Overridden: what happens. is_first: whether it is the first attempt at the part."""
 
 
 class DyingWriter(HalfWriter):
@@ -46,10 +55,8 @@ class DyingWriter(HalfWriter):
 
     __slots__ = ()
 
-    def meanwhile(self, part: int) -> None:
-        marked = Path(os.environ[MARKER]) / str(part)
-        if not marked.exists():
-            marked.touch()
+    def meanwhile(self, is_first: bool) -> None:
+        if is_first:
             os._exit(1)
 
 
@@ -58,15 +65,23 @@ class SlowWriter(HalfWriter):
 
     __slots__ = ()
 
-    def meanwhile(self, part: int) -> None:
+    def meanwhile(self, is_first: bool) -> None:
         time.sleep(1.5)
 
 
-def main(kind: str, master: str, folder: str, registry: str, address: str, start: str, end: str, *views: str) -> None:
-    """Materialize with writers of this kind."""
-    writer = {"dying": DyingWriter, "slow": SlowWriter}[kind]
-    running = session(spark_settings(Path(folder), conf={"spark.master": master}))
+def main(kind: str, conf: str, folder: str, registry: str, address: str, marks: str, *views: str) -> None:
+    """Materialize the day before ``NOON`` with writers of this kind. conf: as of Spark, in JSON."""
+    os.environ[MARKER] = marks
+    given = {**json.loads(conf), f"spark.executorEnv.{MARKER}": marks}
+    running = session(spark_settings(Path(folder), conf=conf_of(given)))
     store = feature_store(Path(folder), online=at(address), engine="spark", top={"registry": registry})
-    with mock.patch.object(parts, "PartWriter", writer):
-        store.materialize(datetime.fromisoformat(start), datetime.fromisoformat(end), list(views))
+    with mock.patch.object(parts, "PartWriter", {"dying": DyingWriter, "slow": SlowWriter}[kind]):
+        store.materialize(NOON - timedelta(days=1), NOON, list(views))
     running.stop()
+
+
+if __name__ == "__main__":
+    # Executors find classes by the name of the module they were imported from.
+    from tests.feast import spark_writers
+
+    spark_writers.main(*sys.argv[1:])

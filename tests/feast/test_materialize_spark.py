@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,19 +26,20 @@ from feast.value_type import ValueType
 from tests import places
 from tests.feast import spark_writers
 from tests.feast.repo import FORMATS, at, feature_store
+from tests.feast.spark_writers import NOON
 from tests.online_server import address, client, client_of, server
+from tests.spark_cluster import SparkCluster, spark_cluster
 from yummy_feast.errors import OnlineStoreError
 from yummy_feast.materialization import parts
 from yummy_feast.online.keys import progress_key
 from yummy_feast.online.progress import ProgressBook
 from yummy_feast.sources.base import context_of
 
-__all__ = ["address", "client", "server"]
+__all__ = ["address", "client", "server", "spark_cluster"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 ROOT = Path(__file__).parents[2]
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 REGION = Entity(name="region", join_keys=["region"], value_type=ValueType.STRING)
@@ -210,25 +212,53 @@ def test_a_value_that_does_not_fit_fails_its_view_alone(spark_session: Any, tmp_
     lab.same()
 
 
-def program(kind: str, master: str, lab: Lab, **environment: str) -> subprocess.Popen[bytes]:
+def program(kind: str, master: str, lab: Lab) -> subprocess.Popen[bytes]:
     """Materializes two views in a process group of its own, with Spark in it."""
-    moments = ((NOON - DAY).isoformat(), NOON.isoformat())
-    # Imported, so that executors find its classes by the same name.
-    code = "import sys; from tests.feast.spark_writers import main; main(*sys.argv[1:])"
-    where = (str(lab.folder), str(lab.spark.config.registry.path), lab.address)
-    command = [sys.executable, "-c", code, kind, master, *where, *moments, "wide", "few"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-m", "tests.feast.spark_writers", *given(kind, {"master": master}, lab)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+
+
+def given(kind: str, conf: dict[str, str], lab: Lab) -> list[str]:
+    """What the program wants to be told."""
+    (lab.folder / "marks").mkdir()
+    where = (str(lab.folder), str(lab.spark.config.registry.path), lab.address, str(lab.folder / "marks"))
+    return [kind, json.dumps(conf), *where, "wide", "few"]
+
+
+def attempts(lab: Lab) -> list[str]:
+    """The part of each attempt that came half way."""
+    return sorted(path.name.partition("-")[0] for path in (lab.folder / "marks").iterdir())
 
 
 def test_tasks_that_die_half_way_are_tried_again(tmp_path: Path, address: str) -> None:
     lab = Lab(tmp_path, address)
     lab.here.materialize(NOON - DAY, NOON, ["wide", "few"])
-    (tmp_path / "died").mkdir()
     # Of the tasks of one job, each may fail three times.
-    process = program("dying", "local[2,4]", lab, YUMMY_TEST_MARKER=str(tmp_path / "died"))
-    assert process.wait(200) == 0
-    assert len(list((tmp_path / "died").iterdir())) == 4
+    process = program("dying", "local[2,4]", lab)
+    assert process.wait(280) == 0
+    assert attempts(lab) == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    lab.same()
+
+
+def test_a_worker_that_dies_is_made_up_for_by_the_other(
+    spark_cluster: SparkCluster, tmp_path: Path, address: str, client: Any
+) -> None:
+    lab = Lab(tmp_path, address)
+    lab.here.materialize(NOON - DAY, NOON, ["wide", "few"])
+    driver = spark_cluster.driver("tests.feast.spark_writers", *given("slow", spark_cluster.conf, lab))
+
+    def are_in_two_more() -> bool:
+        assert driver.poll() is None, driver.communicate()[0]
+        return len(attempts(lab)) == len(noted(client)) + 2 > 2
+
+    places.wait_until(are_in_two_more, 200, "two parts at a time")
+    spark_cluster.kill_worker()
+    said = driver.communicate(timeout=200)[0]
+    assert driver.returncode == 0, said
+    assert spark_cluster.alive() == 1
+    assert sorted(set(attempts(lab))) == ["0", "1", "2", "3"]
+    assert len(attempts(lab)) > 4
     lab.same()
 
 
