@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.spark_session import ROOT
+from tests.spark_session import ROOT, skipped_without_spark, spark_jars
 from tests.unit.online.servers import free_port
+from yummy_feast.spark.jars import VARIABLE
+from yummy_feast.spark.java import find_java
 
 _PATIENCE = 90
 """Seconds for a process to come up on a busy machine."""
@@ -67,7 +68,7 @@ class SparkCluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=_environment(),
+            env=environment(),
             cwd=ROOT,
             start_new_session=True,
         )
@@ -88,9 +89,9 @@ class SparkCluster:
 
     def alive(self) -> int:
         """Workers that the master counts on."""
-        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/json/", timeout=5) as answer:
-                return int(json.load(answer)["aliveworkers"])
+        page = f"http://127.0.0.1:{self.web_port}/json/"
+        with suppress(OSError), urllib.request.urlopen(page, timeout=5) as answer:
+            return int(json.load(answer)["aliveworkers"])
         return -1
 
     def wait(self, workers: int) -> None:
@@ -121,15 +122,13 @@ class SparkCluster:
                 process.stdout.close()
 
     def _start(self, name: str, log: str, *options: str) -> subprocess.Popen[bytes]:
-        import pyspark
-
-        program = Path(pyspark.__file__).parent / "bin" / "spark-class"
+        program = spark_home() / "bin" / "spark-class"
         with (self.folder / f"{log}.log").open("wb") as sink:
             process = subprocess.Popen(
                 [str(program), f"org.apache.spark.deploy.{name}", *options],
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=environment(),
                 cwd=self.folder,
                 start_new_session=True,
             )
@@ -137,13 +136,22 @@ class SparkCluster:
         return process
 
 
-def _environment() -> dict[str, str]:
-    """For all of its processes: executors import this package and what the tests define."""
+def spark_home() -> Path:
+    """Of the pyspark that is installed here."""
     import pyspark
 
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    home = str(Path(pyspark.__file__).parent)
-    return {**os.environ, "PYTHONPATH": path, "SPARK_HOME": home, "SPARK_DAEMON_MEMORY": "256m"}
+    return Path(pyspark.__file__).parent
+
+
+def environment() -> dict[str, str]:
+    """For Spark's processes: executors import this package and what the tests define, in this very Python."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_DAEMON_MEMORY": "256m",
+    }
 
 
 @contextmanager
@@ -159,7 +167,12 @@ def running_cluster(folder: Path, workers: int = 2) -> Iterator[SparkCluster]:
 
 
 @pytest.fixture
-def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[SparkCluster]:
     """A master and two workers of one core each, for one test: it may kill them."""
+    with skipped_without_spark():
+        find_java("the cluster of the tests")
+        # Here, and not in each of its drivers.
+        jars = spark_jars()
+    monkeypatch.setenv(VARIABLE, str(jars))
     with running_cluster(tmp_path_factory.mktemp("cluster")) as found:
         yield found

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import Entity, FeatureStore, FeatureView, Field
+from feast import Entity, FeatureView, Field
 from feast.types import Float64, Int64
 from feast.value_type import ValueType
 
 from tests.feast.repo import feature_store, in_csv, in_delta, in_parquet
 from tests.feast.slow_source import SlowParquetSource
+from yummy_feast.offline.job import YummyRetrievalJob
 
-FILES = 16
-_ROWS = 20_000
+FILES = 10
+_ROWS = 10_000
 _KEYS = 500
 _START = 1_760_000_000
 _SPAN = 30 * 86_400
@@ -58,7 +59,7 @@ def lay(folder: Path) -> None:
             ),
         ]
     )
-    asked = _rows(random, 5_000).select(["thing_id", "event_timestamp"])
+    asked = _rows(random, 2_000).select(["thing_id", "event_timestamp"])
     pq.write_table(asked, folder / "asked.parquet")
 
 
@@ -74,14 +75,20 @@ def _rows(random: np.random.Generator, count: int) -> pa.Table:
     )
 
 
-def answer(folder: Path, **settings: Any) -> pa.Table:
-    """What an engine says."""
-    store: FeatureStore = feature_store(folder, **settings)
+def job_of(folder: Path, asked: Any = None, **settings: Any) -> YummyRetrievalJob:
+    """The fetch, by an engine."""
+    store = feature_store(folder, **settings)
     names = sorted(view.name for view in store.list_feature_views())
     features = [f"{name}:{what}" for name in names for what in "vn"]
-    job = store.get_historical_features(folder / "asked.parquet", features, full_feature_names=True)
-    found: pa.Table = job.to_arrow()
-    return found
+    rows = folder / "asked.parquet" if asked is None else asked
+    job = store.get_historical_features(rows, features, full_feature_names=True)
+    assert isinstance(job, YummyRetrievalJob)
+    return job
+
+
+def answer(folder: Path, **settings: Any) -> pa.Table:
+    """What an engine says."""
+    return job_of(folder, **settings).to_arrow()
 
 
 if __name__ == "__main__":

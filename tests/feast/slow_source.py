@@ -16,7 +16,7 @@ from yummy_feast.sources.base import NativeTable, Piece, Prune, Scan, SourceCont
 
 MARKS = "marks"
 """Folder beside the files; a mark is named NUMBER-PID-RANDOM."""
-SECONDS = 0.7
+SECONDS = 0.5
 
 
 @dataclass(frozen=True)

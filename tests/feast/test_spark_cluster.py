@@ -36,7 +36,7 @@ def test_a_worker_that_dies_during_a_fetch_changes_nothing(spark_cluster: SparkC
         "tests.feast.cluster_fetch", str(tmp_path), json.dumps(spark_cluster.conf), str(found)
     )
     deadline = time.monotonic() + 180
-    while len({process for _, process in read_so_far(tmp_path)}) < 2 or len(read_so_far(tmp_path)) < 6:
+    while len({process for _, process in read_so_far(tmp_path)}) < 2 or len(read_so_far(tmp_path)) < 4:
         assert driver.poll() is None, driver.communicate()[0]
         assert time.monotonic() < deadline, read_so_far(tmp_path)
         time.sleep(0.05)

@@ -162,7 +162,7 @@ def test_on_demand_views_are_in_every_result(store: FeatureStore) -> None:
 
 
 def test_the_embedded_engine_has_no_spark_dataframe(tmp_path: Path) -> None:
-    with pytest.raises(RetrievalError, match="to_spark_df needs the engine spark .set offline_store.engine: spark"):
+    with pytest.raises(RetrievalError, match=r"to_spark_df needs the engine spark  \(set offline_store.engine: spark"):
         fetch(of_engine("duckdb", tmp_path), ASKED).to_spark_df()
 
 
@@ -241,5 +241,5 @@ def test_a_failed_write_leaves_what_was_there(store: FeatureStore, tmp_path: Pat
 
 def test_entity_rows_that_fail_are_named(store: FeatureStore, spark_session: Any) -> None:
     broken = spark_session.createDataFrame(ASKED).withColumn("weight", functions.raise_error(functions.lit("no day")))
-    with pytest.raises(RetrievalError, match="the entity rows: Spark failed: .*no day"):
+    with pytest.raises(RetrievalError, match=r"the entity rows: Spark failed: .*no day"):
         fetch(store, broken)

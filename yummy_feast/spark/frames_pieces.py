@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -10,23 +11,32 @@ import numpy as np
 import pyarrow as pa
 
 from yummy_feast.errors import YummyError
-from yummy_feast.sources.base import Piece, SeenPiece
+from yummy_feast.sources.base import SeenPiece
 from yummy_feast.spark.carriers import carrier, carry
 from yummy_feast.spark.failures import told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from yummy_feast.sources.base import Piece
+
+_ALONE = 100
+"""Pieces up to which each has a task of its own."""
+
 
 def read_pieces(
     session: SparkSession, pieces: Sequence[Piece], fields: Sequence[pa.Field], *, has_start: bool
 ) -> DataFrame:
-    """The rows of the pieces as ``SourceFrame.frame`` says: one partition per piece."""
+    """The rows of the pieces as ``SourceFrame.frame`` says: one partition per piece, or per few of very many."""
+    from pyspark.cloudpickle import dumps
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    reader = _Reader(tuple(pieces), tuple(field.name for field in fields), _schema(fields, has_start))
+    # Each on its own: a task that unpacked all to read one would make a thousand small files a million.
+    packed = tuple(cast("Any", dumps)(piece) for piece in pieces)
+    reader = _Reader(packed, tuple(field.name for field in fields), _schema(fields, has_start))
     count = len(pieces)
-    return session.range(0, count, 1, max(count, 1)).mapInArrow(cast("Any", reader), from_arrow_schema(reader.schema))
+    tasks = max(min(count, _ALONE + count // 10), 1)
+    return session.range(0, count, 1, tasks).mapInArrow(cast("Any", reader), from_arrow_schema(reader.schema))
 
 
 def _schema(fields: Sequence[pa.Field], has_start: bool) -> pa.Schema:
@@ -38,9 +48,9 @@ def _schema(fields: Sequence[pa.Field], has_start: bool) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """What runs on an executor: numbers of pieces in, their rows out."""
+    """What runs on an executor: numbers of pieces (pickled) in, their rows out."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[bytes, ...]
     names: tuple[str, ...]
     schema: pa.Schema
 
@@ -55,7 +65,7 @@ class _Reader:
     def _rows(self, number: int) -> Iterator[pa.RecordBatch]:
         from yummy_feast.spark.frames import PIECE_BITS
 
-        piece, offset = self.pieces[number], 0
+        piece, offset = cast("Piece", pickle.loads(self.pieces[number])), 0  # noqa: S301 - our own, see above
         start = pa.scalar(piece.start if isinstance(piece, SeenPiece) else None, pa.int64())
         for batch in piece.read(list(dict.fromkeys(self.names))):
             count = batch.num_rows
