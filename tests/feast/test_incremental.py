@@ -139,7 +139,7 @@ from datetime import datetime
 from pathlib import Path
 from tqdm import tqdm
 from tests.feast.repo import at, feature_store
-from yummy_feast.materialization import copying
+from yummy_feast.materialization import notes
 
 class Deadly(tqdm):
     sent = 0
@@ -150,7 +150,7 @@ class Deadly(tqdm):
         return super().update(n)
 
 feast.feature_store.tqdm = Deadly
-copying._NOTE_EVERY = 0.0
+notes._NOTE_EVERY = 0.0
 store = feature_store(Path(sys.argv[1]), online=at(sys.argv[2]))
 store.materialize_incremental(datetime.fromisoformat(sys.argv[3]))
 """

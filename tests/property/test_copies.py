@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.materialization.memory_stores import Lab, StoppedError, moment, view
-from yummy_feast.materialization import copying
+from yummy_feast.materialization import notes
 from yummy_feast.materialization.copying import Task, copy
 from yummy_feast.offline.store import micros
 
@@ -114,7 +114,7 @@ class World:
             self.registry.append((start, micros(until) or 0))
 
         ended = False
-        with suppress(StoppedError), mock.patch.object(copying, "_NOTE_EVERY", 0.0):
+        with suppress(StoppedError), mock.patch.object(notes, "_NOTE_EVERY", 0.0):
             [outcome] = copy(self.lab.stores, [Task(table, moment(start), moment(end))], done)
             assert outcome.error is None
             ended = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -133,3 +133,15 @@ class Gathering:
         self._enough = _ROWS
         self._rows = self._bytes = 0
         return table
+
+
+def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """All rows, in tables that are worth packing."""
+    waiting = Gathering()
+    for batch in batches:
+        rows = waiting.add(batch)
+        if rows is not None:
+            yield rows
+    rest = waiting.rest()
+    if rest is not None:
+        yield rest

@@ -2,102 +2,46 @@
 
 Rows travel as Arrow batches and become packed bytes in bulk; nothing holds a whole view. Reading, packing and writing
 overlap: the engine reads ahead on a thread, the writer sends on another. What Redis has acknowledged is noted there
-every second, so that a copy that was cut off goes on where it stopped.
+every second, so that a copy that was cut off goes on where it stopped. Where the engine computes on other machines,
+they write as well: see ``parts``.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import pyarrow as pa
 
 from yummy_feast.errors import OnlineStoreError, ValueTypeError, YummyError
 from yummy_feast.materialization.columns import Gathering, ViewColumns, growing
-from yummy_feast.materialization.window import Window, digest, lateness, windows
-from yummy_feast.offline.plan import ReadPlan
+from yummy_feast.materialization.jobs import Job, Outcome, Stores, Task, read_of
+from yummy_feast.materialization.notes import Notes
+from yummy_feast.materialization.parts import copy_parts
+from yummy_feast.materialization.window import digest, lateness, windows
 from yummy_feast.offline.store import micros
-from yummy_feast.online.progress import Copy
 from yummy_feast.online.redis import translated
 from yummy_feast.online.writer import Written
 
 if TYPE_CHECKING:
     from feast import FeatureView
-    from feast.repo_config import RepoConfig
-    from tqdm import tqdm
 
     from yummy_feast.offline.newest import Newest
-    from yummy_feast.offline.store import YummyOfflineStore
-    from yummy_feast.online.store import YummyOnlineStore
+    from yummy_feast.online.progress import Copy, Parts
+
+__all__ = ["Outcome", "Stores", "Task", "copy"]
 
 logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MOMENTS = timedelta(minutes=1)
-
-_NOTE_EVERY = 1.0
-"""Seconds between two notes of what was acknowledged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One feature view to copy: rows with event times in ``[start, end]``, aware datetimes, both included."""
-
-    view: FeatureView
-    start: datetime
-    end: datetime
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of a task: of its rows, and why it failed if it did."""
-
-    written: Written = field(default_factory=Written)
-    error: YummyError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where rows come from, where they go, and how progress is shown: ``bar(total rows)`` makes a tqdm bar."""
-
-    config: RepoConfig
-    offline: YummyOfflineStore
-    online: YummyOnlineStore
-    bar: Callable[[Any], tqdm[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A task that was looked at: what its view reads, its digest, its windows, the state of its source then (not asked
-    for where it makes no difference). done: hears of the end of each window, in microseconds since 1970.
-    """
-
-    task: Task
-    columns: ViewColumns
-    stored_as: bytes
-    digest: str
-    state: str
-    windows: tuple[Window, ...]
-    outcome: Outcome
-    done: Callable[[int], object]
-
-    @property
-    def together(self) -> object:
-        """Equal for jobs that one pass over one source can serve."""
-        source, stored = self.columns.source, self.columns.stored
-        times = (stored[self.columns.time], self.columns.created and stored[self.columns.created])
-        spans = tuple((window.start, window.end, window.seen, window.seen_start) for window in self.windows)
-        where = (type(source), str(source.payload()), str(source.connection_ref))
-        return *where, source.date_partition_column, times, spans
 
 
 def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], object]) -> list[Outcome]:
@@ -111,7 +55,7 @@ def copy(stores: Stores, tasks: Sequence[Task], done: Callable[[int, datetime], 
     outcomes = [Outcome() for _ in tasks]
     aligned = _aligned(tasks)
     columns: dict[int, ViewColumns] = {}
-    groups: dict[object, list[_Job]] = {}
+    groups: dict[object, list[Job]] = {}
     for number, task in enumerate(aligned):
         with _failing(outcomes[number]):
             columns[number] = ViewColumns.of(task.view)
@@ -155,7 +99,7 @@ def _aligned(tasks: Sequence[Task]) -> list[Task]:
     ]
 
 
-def _fail(jobs: Sequence[_Job], error: OnlineStoreError) -> OnlineStoreError:
+def _fail(jobs: Sequence[Job], error: OnlineStoreError) -> OnlineStoreError:
     for job in jobs:
         job.outcome.error = error
     return error
@@ -183,9 +127,13 @@ def _job(
     known: tuple[bytes, Copy | None, int],
     outcome: Outcome,
     done: Callable[[int], object],
-) -> _Job:
+) -> Job:
     config, view = stores.config, task.view
     stored_as, last, rows = known
+    parts: Parts = {}
+    if last is not None and last.division and not last.done:
+        with translated(stores.online.settings(config)):
+            [parts] = stores.online.progress(config).parts(last.run, [stored_as])
     fingerprint = digest(columns, config.online_store.layout)
     state = stores.offline.state(config, columns.source) if last is not None and not last.done else ""
     chosen = windows(
@@ -199,10 +147,10 @@ def _job(
         state=state,
         now=time.time(),
     )
-    return _Job(task, columns, stored_as, fingerprint, state, tuple(chosen), outcome, done)
+    return Job(task, columns, stored_as, fingerprint, state, tuple(chosen), parts, outcome, done)
 
 
-def _copy_together(stores: Stores, jobs: Sequence[_Job]) -> OnlineStoreError | None:
+def _copy_together(stores: Stores, jobs: Sequence[Job]) -> OnlineStoreError | None:
     """Copy ``jobs`` in one pass; one by one if that fails, so that each view has its own error.
 
     Returns the error of a Redis that cannot be used.
@@ -233,7 +181,7 @@ def _copy_together(stores: Stores, jobs: Sequence[_Job]) -> OnlineStoreError | N
     return None
 
 
-def _about(job: _Job, error: YummyError) -> YummyError:
+def _about(job: Job, error: YummyError) -> YummyError:
     """Errors name the column, and those of sources their location; the reader also wants to know the view."""
     about = f"feature view '{job.task.view.name}'"
     if isinstance(error, ValueTypeError):
@@ -243,7 +191,7 @@ def _about(job: _Job, error: YummyError) -> YummyError:
     return named
 
 
-def _report(job: _Job) -> None:
+def _report(job: Job) -> None:
     written = job.outcome.written
     logger.info(
         "feature view %s: %d rows written, %d already there, %d older than what is there, %d without a join key",
@@ -258,19 +206,25 @@ def _report(job: _Job) -> None:
 # ------------------------------------------------------------------------------------------------ one window
 
 
-def _copy_window(stores: Stores, jobs: Sequence[_Job], number: int) -> None:
+def _copy_window(stores: Stores, jobs: Sequence[Job], number: int) -> None:
     """Copy one window of every job."""
-    plans: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    plans: dict[tuple[tuple[str, ...], int, object], list[int]] = {}
     for index, job in enumerate(jobs):
-        plans.setdefault((job.columns.join_keys, job.windows[number].skip), []).append(index)
+        window = job.windows[number]
+        online = (window.division, frozenset(job.parts)) if window.division else ""
+        plans.setdefault((job.columns.join_keys, window.skip, online), []).append(index)
     members = list(plans.values())
-    reads = [_read([jobs[index] for index in indices], number) for indices in members]
+    reads = [read_of([jobs[index] for index in indices], number) for indices in members]
+    parts = stores.offline.newest_parts(stores.config, reads)
+    if parts is not None:
+        copy_parts(stores, jobs, number, members, parts)
+        return
     with stores.offline.newest(stores.config, reads) as found:
         # Whoever changed the source since it was looked at has moved the rows too.
         whole = any(job.windows[number].skip and job.state != found.state for job in jobs)
-        skips = [0 if whole else skip for _, skip in plans]
+        skips = [0 if whole else skip for _, skip, _ in plans]
         left = [max(0, rows - skip) for rows, skip in zip(found.rows, skips, strict=True)]
-        notes = _Notes(stores, jobs, number, found.state, _per_job(members, skips))
+        notes = Notes(stores, jobs, number, found.state, _per_job(members, skips))
         with stores.bar(sum(rows * len(indices) for rows, indices in zip(left, members, strict=True))) as bar:
             bar.unit = "row"
             bar.set_description(", ".join(job.task.view.name for job in jobs))
@@ -282,24 +236,8 @@ def _copy_window(stores: Stores, jobs: Sequence[_Job], number: int) -> None:
 
             notes.begin()
             batches = _batches(stores, jobs, members, found, skips)
-            tables = [(job.task.view, job.columns.time, job.columns.created) for job in jobs]
-            stores.online.write_streams(stores.config, tables, batches, acknowledged)
+            stores.online.write_streams(stores.config, [job.timed for job in jobs], batches, acknowledged)
             notes.finish()
-
-
-def _read(jobs: Sequence[_Job], number: int) -> ReadPlan:
-    columns, window = jobs[0].columns, jobs[0].windows[number]
-    return ReadPlan(
-        source=columns.source,
-        join_keys=columns.join_keys,
-        features=tuple(dict.fromkeys(name for job in jobs for name in job.columns.features)),
-        time=columns.stored[columns.time],
-        created=columns.stored[columns.created] if columns.created else None,
-        start=window.start,
-        end=window.end,
-        seen=window.seen,
-        seen_start=window.seen_start,
-    )
 
 
 def _per_job(members: Sequence[Sequence[int]], values: Sequence[int]) -> dict[int, int]:
@@ -307,7 +245,7 @@ def _per_job(members: Sequence[Sequence[int]], values: Sequence[int]) -> dict[in
 
 
 def _batches(
-    stores: Stores, jobs: Sequence[_Job], members: Sequence[Sequence[int]], found: Newest, skips: Sequence[int]
+    stores: Stores, jobs: Sequence[Job], members: Sequence[Sequence[int]], found: Newest, skips: Sequence[int]
 ) -> Iterator[tuple[Sequence[int], Sequence[pa.RecordBatch]]]:
     """(indices of the jobs of one read, the next rows of each under Feast's names: the same rows of the source)."""
     limit = stores.config.materialization_config.online_write_batch_size
@@ -328,41 +266,3 @@ def _batches(
         yield from out(read, gathered[read].add(batch))
     for read, rest in enumerate(gathered):
         yield from out(read, rest.rest())
-
-
-class _Notes:
-    """Notes in Redis how far each job has come in one window."""
-
-    def __init__(self, stores: Stores, jobs: Sequence[_Job], number: int, state: str, rows: Mapping[int, int]) -> None:
-        config = stores.config
-        self._settings = stores.online.settings(config)
-        self._book = stores.online.progress(config)
-        self._jobs = jobs
-        self._rows = dict(rows)
-        self._noted = time.monotonic()
-        self._run = token_hex(8)
-        self._copies = [
-            self._copy(job.digest, job.windows[number], state, self._rows[at]) for at, job in enumerate(jobs)
-        ]
-
-    def _copy(self, digest: str, window: Window, state: str, rows: int) -> Copy:
-        # As old as its oldest rows.
-        began = window.began if rows and window.began is not None else time.time()
-        return Copy(digest, window.start, window.end, window.seen_start, window.seen, state, began, self._run)
-
-    def begin(self) -> None:
-        with translated(self._settings):
-            pairs = zip(self._jobs, self._copies, strict=True)
-            self._book.begin((job.stored_as, made, self._rows[index]) for index, (job, made) in enumerate(pairs))
-
-    def add(self, index: int, rows: int) -> None:
-        self._rows[index] += rows
-        if time.monotonic() - self._noted >= _NOTE_EVERY:
-            self._noted = time.monotonic()
-            with translated(self._settings):
-                self._book.advance(self._run, {job.stored_as: self._rows[at] for at, job in enumerate(self._jobs)})
-
-    def finish(self) -> None:
-        with translated(self._settings):
-            pairs = zip(self._jobs, self._copies, strict=True)
-            self._book.finish((job.stored_as, msgspec.structs.replace(made, done=True)) for job, made in pairs)

@@ -30,8 +30,9 @@ class Window:
     """Rows with event times in ``[start, end]`` are wanted (microseconds since 1970, both included, None = open).
 
     seen, seen_start: parts of the source that state ``seen`` covered are wanted from ``seen_start`` on only.
-    skip: of the newest rows, in the source's order, so many are online already. began: when the first of them were
-    written, in seconds since 1970; None = nothing is yet.
+    skip: of the newest rows, in the source's order, so many are online already. division: where they were written in
+    parts instead, how the parts were made (see ``progress.Copy``). began: when the first of them were written, in
+    seconds since 1970; None = nothing is yet.
     """
 
     start: int | None
@@ -40,6 +41,7 @@ class Window:
     seen_start: int | None = None
     skip: int = 0
     began: float | None = None
+    division: str = ""
 
 
 def digest(columns: ViewColumns, layout: str) -> str:
@@ -94,7 +96,8 @@ def windows(
         wanted = Window(start - late, end, seen, seen_start)
     if ours is None or not _can_resume(ours, wanted, state, now, is_first=newest is None):
         return [wanted]
-    resumed = Window(ours.start, ours.end, ours.seen, ours.seen_start, rows, ours.began)
+    skip = 0 if ours.division else rows
+    resumed = Window(ours.start, ours.end, ours.seen, ours.seen_start, skip, ours.began, ours.division)
     if ours.end == end:
         return [resumed]
     # What is left is newer than all that was asked for then, but for rows that come late while the first is copied.

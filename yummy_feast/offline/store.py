@@ -20,7 +20,7 @@ from yummy_feast.offline.entity_rows import EntityRows, SelectAll
 from yummy_feast.offline.every_entity import every_entity
 from yummy_feast.offline.frame_rows import FrameRows, is_spark_frame
 from yummy_feast.offline.job import HistoricalAnswer, RangeAnswer, YummyRetrievalJob
-from yummy_feast.offline.newest import Newest
+from yummy_feast.offline.newest import Newest, NewestParts
 from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
 from yummy_feast.sources import storage as _storage  # noqa: F401 - Feast knows its classes once it is imported
 from yummy_feast.sources.adapt import as_yummy_source
@@ -92,6 +92,11 @@ class YummyOfflineStore(OfflineStore):
     def newest(config: RepoConfig, reads: Sequence[ReadPlan]) -> Newest:
         """The newest row per key of each read, for materialization; the reads differ in keys and features alone."""
         return _engine(config).newest(reads)
+
+    @staticmethod
+    def newest_parts(config: RepoConfig, reads: Sequence[ReadPlan]) -> NewestParts | None:
+        """The same in parts that stay on the machines which compute them; None where the engine has but this one."""
+        return _engine(config).newest_parts(reads)
 
     @staticmethod
     def state(config: RepoConfig, source: YummySource) -> str:

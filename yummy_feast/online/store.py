@@ -21,6 +21,7 @@ from yummy_feast.online import sdk
 from yummy_feast.online.cleaning import remove_project, remove_views
 from yummy_feast.online.compile import PlanCache
 from yummy_feast.online.config import YummyOnlineStoreConfig
+from yummy_feast.online.destination import Destination, StoredView
 from yummy_feast.online.entity_keys import EntityKeys
 from yummy_feast.online.keys import NO_JOIN_KEY, field_name
 from yummy_feast.online.layouts import layout_of
@@ -31,7 +32,7 @@ from yummy_feast.online.redis import Client, RedisSettings, client_for, translat
 from yummy_feast.online.retention import expires_fields, expires_fields_async
 from yummy_feast.online.retrieval import StoredRow, read_each, read_rows, read_rows_async
 from yummy_feast.online.schemas import SchemaBook
-from yummy_feast.online.writer import Progress, Rows, Stream, Target, Written, write_protos, write_streams
+from yummy_feast.online.writer import Progress, Rows, Target, Written, write_protos
 from yummy_feast.online.writer_async import write_protos_async
 from yummy_feast.values import kind_of
 
@@ -187,22 +188,31 @@ class YummyOnlineStore(OnlineStore):
 
         Returns what became of the rows of each view; ``acknowledged`` hears of them in the order they were given.
         """
-        with translated(self.settings(config)):
-            streams = [
-                Stream(
-                    self._blocking_target(config, table),
-                    _entity_keys(config, table).encoder(),
+        results = self.destination(config, tables).write(batches, acknowledged, self.schemas(config))
+        for (table, _, _), written in zip(tables, results, strict=True):
+            _warn_of_keyless(table, written)
+        return results
+
+    def destination(self, config: RepoConfig, tables: Sequence[TimedView]) -> Destination:
+        """Where rows of ``tables`` go, for who writes them elsewhere."""
+        online: YummyOnlineStoreConfig = config.online_store
+        return Destination(
+            settings=self.settings(config),
+            project=config.project,
+            layout=layout_of(config),
+            newer_wins=not online.skip_dedup,
+            views=tuple(
+                StoredView(
+                    _stored_as(config, table),
+                    features_of(table),
+                    tuple(_key_types(table).items()),
+                    online.kept_for(getattr(table, "ttl", None)),
                     timestamp_field,
                     created,
                 )
                 for table, timestamp_field, created in tables
-            ]
-            if layout_of(config).keeps_schemas:
-                self.schemas(config).meet(stream.target.view for stream in streams)
-            results = write_streams(self.client(config), streams, batches, acknowledged)
-        for (table, _, _), written in zip(tables, results, strict=True):
-            _warn_of_keyless(table, written)
-        return results
+            ),
+        )
 
     def progress(self, config: RepoConfig) -> ProgressBook:
         """How far materialization has come. What it raises about Redis goes through ``translated``."""
@@ -219,17 +229,8 @@ class YummyOnlineStore(OnlineStore):
         )
 
     def _target(self, config: RepoConfig, table: FeatureView, field_expiry: bool) -> Target:
-        online: YummyOnlineStoreConfig = config.online_store
-        return Target(
-            layout=layout_of(config),
-            book=self.schemas(config),
-            view=_stored_as(config, table),
-            features=features_of(table),
-            retention=online.kept_for(getattr(table, "ttl", None)),
-            newer_wins=not online.skip_dedup,
-            field_expiry=field_expiry,
-            one_key_scripts=online.redis_type == "redis_cluster",
-        )
+        destination = self.destination(config, [(table, "", None)])
+        return destination.target(destination.views[0], self.schemas(config), field_expiry)
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -382,8 +383,11 @@ def _join_keys(tables: Iterable[FeatureView]) -> set[tuple[str, ...]]:
 
 
 def _entity_keys(config: RepoConfig, table: FeatureView) -> EntityKeys:
-    types = {field.name: kind_of(field.dtype.to_value_type()).number for field in table.entity_columns}
-    return EntityKeys(layout_of(config), config.project, types)
+    return EntityKeys(layout_of(config), config.project, _key_types(table))
+
+
+def _key_types(table: FeatureView) -> dict[str, int]:
+    return {field.name: kind_of(field.dtype.to_value_type()).number for field in table.entity_columns}
 
 
 def _warn_of_keyless(table: FeatureView, written: Written) -> None:

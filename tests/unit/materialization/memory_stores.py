@@ -220,7 +220,9 @@ class Lab:
             offline_store=SimpleNamespace(lateness=lateness),
             materialization_config=SimpleNamespace(online_write_batch_size=batch_size),
         )
-        offline: Any = SimpleNamespace(newest=self.source.newest, state=lambda *_: self.source.state)
+        offline: Any = SimpleNamespace(
+            newest=self.source.newest, newest_parts=lambda *_: None, state=lambda *_: self.source.state
+        )
         online: Any = self.online
         self.stores = Stores(config, offline, online, self._bar)
 

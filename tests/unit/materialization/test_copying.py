@@ -21,7 +21,7 @@ from yummy_feast.errors import (
     ValueTypeError,
     YummyError,
 )
-from yummy_feast.materialization import copying
+from yummy_feast.materialization import notes
 from yummy_feast.materialization.copying import Outcome, Task, copy
 from yummy_feast.online.progress import Copy
 from yummy_feast.sources.parquet import ParquetSource
@@ -34,7 +34,7 @@ N, M = Field(name="n", dtype=Int64), Field(name="m", dtype=Int64)
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     """Ten rows, of which each count is noted."""
-    monkeypatch.setattr(copying, "_NOTE_EVERY", 0.0)
+    monkeypatch.setattr(notes, "_NOTE_EVERY", 0.0)
     made = Lab()
     made.source.add((key, 110 + key) for key in range(6))
     made.source.add((key, 110 + key) for key in range(6, 10))
@@ -367,7 +367,7 @@ def test_counts_are_noted_now_and_then(lab: Lab, monkeypatch: pytest.MonkeyPatch
         return True
 
     lab.online.book.keeps = keeps
-    monkeypatch.setattr(copying, "_NOTE_EVERY", 3600.0)
+    monkeypatch.setattr(notes, "_NOTE_EVERY", 3600.0)
     run(lab, view())
     assert noted == []
     assert lab.online.book.copies[b"stats"].done

@@ -118,3 +118,46 @@ def test_what_redis_raises_passes(client: Any, book: ProgressBook) -> None:
     client.set(progress_key("lab"), "a string")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         book.last(b"stats")
+
+
+# ------------------------------------------------------------------------------------------------------ parts
+
+
+def test_parts_of_a_divided_copy(client: Any, book: ProgressBook) -> None:
+    assert book.parts("run1", []) == []
+    assert book.parts("run1", [b"stats"]) == [{}]
+    book.begin_parts("run1", {b"stats": {3: 50, 12: 0}, b"other": {}})
+    book.part_done("run1", 1, 7, [b"stats", b"other"])
+    book.part_done("run1", 2, 9, [b"stats"])
+    # Told twice, by a task that was tried again and read the source again.
+    book.part_done("run1", 1, 8, [b"stats"])
+    assert book.parts("run1", [b"stats", b"other", b"third"]) == [{3: 50, 12: 0, 1: 7, 2: 9}, {1: 7}, {}]
+    assert client.keys() == [progress_key("lab")]
+    book.forget([b"stats", b"other"])
+    assert client.dbsize() == 0
+
+
+def test_a_late_part_of_one_run_is_none_of_another(book: ProgressBook) -> None:
+    book.begin_parts("run1", {b"stats": {}})
+    book.begin_parts("run10", {b"stats": {}})
+    book.part_done("run1", 4, 7, [b"stats", b"never"])
+    assert book.parts("run10", [b"stats"]) == [{}]
+    assert book.parts("run1", [b"stats"]) == [{}]
+    book.part_done("run10", 5, 7, [b"stats"])
+    assert book.parts("run10", [b"stats", b"never"]) == [{5: 7}, {}]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"run1", b"run1 3", b"run1 :", b"run1 3:x -1:2 1.5:2", b"\xff", b"run1  "])
+def test_parts_that_cannot_be_read_are_none(client: Any, book: ProgressBook, garbage: bytes) -> None:
+    client.hset(progress_key("lab"), b"stats\0parts", garbage)
+    assert book.parts("run1", [b"stats"]) == [{}]
+
+
+def test_parts_in_a_cluster(cluster: Any) -> None:
+    from yummy_feast.online.redis import RedisSettings, connect
+
+    with connect(RedisSettings.parse(cluster.address, redis_type="redis_cluster")) as client:
+        book = ProgressBook(client, "lab")
+        book.begin_parts("run1", {b"stats": {}})
+        book.part_done("run1", 4, 7, [b"stats"])
+        assert book.parts("run1", [b"stats"]) == [{4: 7}]

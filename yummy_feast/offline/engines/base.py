@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from yummy_feast.offline.entity_rows import EntityRows
-from yummy_feast.offline.newest import Newest
+from yummy_feast.offline.newest import Newest, NewestParts
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.spark.settings import SparkSettings
 
@@ -121,6 +121,10 @@ class Engine(ABC):
         """For each key the newest row of the range; rows with a null key or time are left out. ``reads`` differ in join
         keys and features alone, and the source is read once for all of them.
         """
+
+    def newest_parts(self, reads: Sequence[ReadPlan]) -> NewestParts | None:
+        """The same in parts that stay where they are computed; None where that is here, and ``newest`` is the way."""
+        return None
 
     def latest(self, read: ReadPlan) -> pa.RecordBatchReader:
         """The newest rows of one read as a stream."""

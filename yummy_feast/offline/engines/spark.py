@@ -11,6 +11,7 @@ from yummy_feast.offline.engines import spark_sql
 from yummy_feast.offline.engines.base import Engine
 from yummy_feast.offline.engines.spark_answer import SparkAnswer
 from yummy_feast.offline.engines.spark_newest import SparkNewest, newest_frame
+from yummy_feast.offline.engines.spark_parts import SparkParts
 from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered, rows_frame
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.spark.failures import spark_errors
@@ -51,6 +52,11 @@ class SparkEngine(Engine):
         with spark_errors(f"the newest rows of {reads[0].source.location}"):
             opened = open_range(self.session, self.settings.context, reads)
         return SparkNewest(reads, opened)
+
+    def newest_parts(self, reads: Sequence[ReadPlan]) -> SparkParts:
+        """Picked where the work is done, see ``spark_parts``."""
+        with spark_errors(f"the newest rows of {reads[0].source.location}"):
+            return SparkParts(reads, open_range(self.session, self.settings.context, reads))
 
     def between(self, read: ReadPlan) -> pa.RecordBatchReader:
         """The rows of the range, a chunk at a time."""

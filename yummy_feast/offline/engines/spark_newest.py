@@ -5,7 +5,7 @@ what it saw.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +22,7 @@ from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +76,15 @@ class SparkNewest(Newest):
 
         lost = F.when(F.col("keyless"), F.col("n"))
         count, keyless = frame.agg(F.count_if(~F.col("keyless")), F.sum(lost)).collect()[0]
-        if keyless:
-            keys = ", ".join(read.join_keys)
-            logger.warning("%s: left out %d rows whose join key %s is null", self._range.scan.location, keyless, keys)
+        tell_of_keyless(self._range, read, keyless or 0)
         return int(count)
+
+
+def tell_of_keyless(opened: Range, read: ReadPlan, rows: int) -> None:
+    """A warning about rows that nobody can ever ask for."""
+    if rows:
+        keys = ", ".join(read.join_keys)
+        logger.warning("%s: left out %d rows whose join key %s is null", opened.scan.location, rows, keys)
 
 
 def newest_frame(opened: Range, read: ReadPlan) -> DataFrame:
@@ -99,6 +104,13 @@ def newest_rows(opened: Range, read: ReadPlan) -> DataFrame:
     """Per key ``w``: its newest row, a struct of ``f0, f1, …`` (the read's columns, in carriers) and ``PLACE``; beside
     it ``keyless`` (the rows without a key, all in one) and ``n`` (rows of that key).
     """
+    return newest_of_keys(opened, read).select("keyless", "n", "w")
+
+
+def newest_of_keys(
+    opened: Range, read: ReadPlan, wanted_keys: Callable[[Sequence[Column]], Column | None] | None = None
+) -> DataFrame:
+    """The same beside the keys, ``k0, k1, …`` as they are compared. wanted_keys: a condition on the keys."""
     from pyspark.sql import functions as F  # noqa: N812
 
     time = opened.instant(read.time)
@@ -110,7 +122,7 @@ def newest_rows(opened: Range, read: ReadPlan) -> DataFrame:
     keys = []
     for name in read.join_keys:
         kind = opened.scan.schema.field(name).type
-        keys.append(canonical_key(opened.column(name), kind, _key_family(opened, name)))
+        keys.append(canonical_key(opened.column(name), kind, key_family(opened, name)))
     whole = F.lit(True)
     for key in keys:
         whole = whole & key.isNotNull()
@@ -122,12 +134,15 @@ def newest_rows(opened: Range, read: ReadPlan) -> DataFrame:
         F.struct(time.alias("t"), created.alias("c"), F.col(PLACE).alias("p")).alias("rank"),
     )
     names = [f"k{number}" for number in range(len(keys))]
+    condition = wanted_keys([F.col(name) for name in names]) if wanted_keys else None
+    narrow = narrow if condition is None else narrow.where(condition)
     found = narrow.groupBy(*names).agg(F.max_by("w", "rank").alias("w"), F.count(F.lit(1)).alias("n"))
     keyless = F.col("k0").isNull() if names else F.lit(False)
-    return found.where(F.col("w").isNotNull()).select(keyless.alias("keyless"), "n", "w")
+    return found.where(F.col("w").isNotNull()).select(*names, keyless.alias("keyless"), "n", "w")
 
 
-def _key_family(opened: Range, name: str) -> str:
+def key_family(opened: Range, name: str) -> str:
+    """How a join key is compared, see ``codes``. Raises ColumnTypeError for a type that cannot be one."""
     kind = opened.scan.schema.field(name).type
     found = family(kind)
     if found is None:
