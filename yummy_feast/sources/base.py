@@ -22,7 +22,14 @@ from feast.credentials import TAG_PREFIX, ConnectionRef, get_connection_config_o
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, ValueTypeError, nearest
+from yummy_feast.errors import (
+    ColumnNotFoundError,
+    ColumnTypeError,
+    ConfigError,
+    SourceMovedError,
+    ValueTypeError,
+    nearest,
+)
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
 from yummy_feast.sources.object_store import overriding
 from yummy_feast.sources.schemas import is_time_like
@@ -33,7 +40,10 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
 
+    from yummy_feast.sources.looks import Looks
+
 _PAYLOAD_VERSION = 1
+MOVED = "bring back what was read, or fetch without the lockfile and write a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,12 @@ class SourceContext:
     # Both may hold secrets: kept out of the repr, and so out of logs and tracebacks.
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
     catalogs: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    looks: Looks | None = field(default=None, repr=False, compare=False)
+    """Of the fetch that this context belongs to."""
+
+    def scan(self, source: YummySource) -> Scan:
+        """``source.scan``, at what this fetch has already seen of it. Engines ask here."""
+        return source.scan(self) if self.looks is None else self.looks.scan(source, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,10 @@ class Scan(ABC):
         """
         return ""
 
+    def pin(self, context: SourceContext) -> dict[str, Any]:
+        """What ``YummySource.scan_at`` needs to see the same rows again, as JSON; empty: not known."""
+        return {"state": self.state} if self.state else {}
+
     @property
     def total_pieces(self) -> int:
         """Parts there are without pruning."""
@@ -177,6 +197,8 @@ class YummySource(DataSource):
 
     format: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
+    moments: ClassVar[tuple[str, ...]] = ()
+    """Settings that choose one of a table's snapshots."""
 
     s3_endpoint_override: str = ""
     """Old spelling: takes the place of ``endpoint`` in the storage options."""
@@ -196,6 +218,13 @@ class YummySource(DataSource):
     @abstractmethod
     def scan(self, context: SourceContext) -> Scan:
         """Look at the source now. SourceNotFoundError, SourceReadError, UnsupportedTableError, MissingExtraError."""
+
+    def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> Scan:
+        """The rows that the scan with this ``Scan.pin`` had. SourceMovedError if they are not there any more."""
+        scan = self.scan(context)
+        if pin and pin != scan.pin(context):
+            raise SourceMovedError(f"source '{self.name}' moved: {self.location} has other rows", hint=MOVED)
+        return scan
 
     @abstractmethod
     def append(self, table: pa.Table, context: SourceContext, *, create: bool = False) -> None:

@@ -81,7 +81,7 @@ class DuckDBEngine(Engine):
             connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {_quoted(spaces[:1])}")
         if spaces:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(spaces)}")
-        scan = source.scan(self.settings.context)
+        scan = self.settings.context.scan(source)
         names = scan.schema.names
         batches = (batch for piece in scan.pieces() for batch in piece.read(names))
         with streamed(connection, scan.schema, batches):
@@ -111,7 +111,7 @@ class DuckDBEngine(Engine):
     def _open(self, reads: Sequence[ReadPlan]) -> tuple[Scan, list[Piece]]:
         """The source of ``reads``, which differ in join keys and features alone."""
         read = reads[0]
-        scan = read.source.scan(self.settings.context)
+        scan = self.settings.context.scan(read.source)
         for name in dict.fromkeys(name for one in reads for name in one.columns):
             if name not in scan.schema.names:
                 raise ColumnNotFoundError(
