@@ -100,7 +100,8 @@ class Kit:
         ends = (*cuts, table.num_rows)
         parts = [table.slice(start, end - start) for start, end in zip((0, *cuts), ends, strict=True)]
         if self.stored_in == "memory":
-            return MemorySource(parts)
+            # Each batch travels to executors with the buffers of the whole piece: not too many of them.
+            return MemorySource(parts, batch=max(3, table.num_rows // 20))
         self.sources += 1
         paths = [self.folder / f"source{self.sources}_{number}.parquet" for number in range(len(parts))]
         for path, part in zip(paths, parts, strict=True):

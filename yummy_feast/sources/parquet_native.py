@@ -27,8 +27,9 @@ _PLAIN = (
     pt.is_binary,
     pt.is_large_binary,
 )
-_TOP = (*_PLAIN, pt.is_uint64, pt.is_timestamp, pt.is_date32)
-"""Beside those above, what is read as the number it is stored as, which works for columns and not inside lists."""
+_TOP = (*_PLAIN, pt.is_timestamp, pt.is_date32)
+"""Beside those above, what is read as the number it is stored as, which works for columns and not inside lists; but not
+uint64, whose dictionaries Spark cannot decode as that number."""
 
 
 def readable_by_others(columns: Sequence[str], schema: pa.Schema, files: Sequence[File]) -> bool:
