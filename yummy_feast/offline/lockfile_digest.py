@@ -103,7 +103,11 @@ class _Values:
             for child, values in zip(self._children, array.flatten(), strict=True):
                 child.add(values)
         elif _is_list(kind) or pt.is_map(kind):
-            self._lengths.update(pc.list_value_length(array).cast(pa.int64()).to_numpy().data)
+            if pt.is_map(kind):
+                # Of which pyarrow gives no lengths.
+                self._lengths.update(np.diff(array.offsets.to_numpy()).astype("<i8").data)
+            else:
+                self._lengths.update(pc.list_value_length(array).cast(pa.int64()).to_numpy().data)
             items = array.flatten()
             for child, values in zip(self._children, items.flatten() if pt.is_map(kind) else [items], strict=True):
                 child.add(values)

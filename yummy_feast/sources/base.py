@@ -22,17 +22,10 @@ from feast.credentials import TAG_PREFIX, ConnectionRef, get_connection_config_o
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
-from yummy_feast.errors import (
-    ColumnNotFoundError,
-    ColumnTypeError,
-    ConfigError,
-    SourceMovedError,
-    ValueTypeError,
-    nearest,
-)
+from yummy_feast.errors import ColumnTypeError, ConfigError, SourceMovedError, ValueTypeError
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
 from yummy_feast.sources.object_store import overriding
-from yummy_feast.sources.schemas import is_time_like
+from yummy_feast.sources.schemas import check_time_column
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.values import value_type_of
 
@@ -273,7 +266,7 @@ class YummySource(DataSource):
         for role in ("timestamp_field", "created_timestamp_column"):
             declared = getattr(self, role)
             if declared:
-                _check_time_column(scan, self.stored_name(declared), role)
+                check_time_column(scan.schema, self.stored_name(declared), role, scan.location)
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
         """Columns in order with the text of their Arrow types."""
@@ -390,16 +383,3 @@ def _value_type_of_name(type_name: str) -> ValueType:
         # Feast has such a value type and no such dtype.
         raise ColumnTypeError(f"{whose}nothing but nulls, which have no type", hint=hint)
     return found
-
-
-def _check_time_column(scan: Scan, column: str, role: str) -> None:
-    if column not in scan.schema.names:
-        raise ColumnNotFoundError(
-            f"{scan.location}: no column '{column}' ({role})", hint=nearest(column, scan.schema.names)
-        )
-    stored = scan.schema.field(column).type
-    if not is_time_like(stored):
-        raise ColumnTypeError(
-            f"{scan.location}: column '{column}' ({role}) is {stored}, not a time",
-            hint="store it as a timestamp or a date",
-        )
