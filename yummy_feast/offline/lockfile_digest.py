@@ -102,15 +102,14 @@ class _Values:
         if pt.is_struct(kind):
             for child, values in zip(self._children, array.flatten(), strict=True):
                 child.add(values)
-        elif _is_list(kind) or pt.is_map(kind):
-            if pt.is_map(kind):
-                # Of which pyarrow gives no lengths.
-                self._lengths.update(np.diff(array.offsets.to_numpy()).astype("<i8").data)
-            else:
-                self._lengths.update(pc.list_value_length(array).cast(pa.int64()).to_numpy().data)
-            items = array.flatten()
-            for child, values in zip(self._children, items.flatten() if pt.is_map(kind) else [items], strict=True):
-                child.add(values)
+        elif _is_list(kind):
+            self._lengths.update(pc.list_value_length(array).cast(pa.int64()).to_numpy().data)
+            self._children[0].add(array.flatten())
+        elif pt.is_map(kind):
+            edges = _edges(array, 4)
+            self._lengths.update(np.diff(edges).astype("<i8").data)
+            for child, values in zip(self._children, (array.keys, array.items), strict=True):
+                child.add(values[int(edges[0]) : int(edges[-1])])
         elif pt.is_floating(kind):
             self._data.update(_one_nan(array.to_numpy()).data)
         elif pt.is_boolean(kind):
@@ -122,8 +121,7 @@ class _Values:
 
     def _add_texts(self, array: pa.Array) -> None:
         width = 8 if pt.is_large_string(array.type) or pt.is_large_binary(array.type) else 4
-        _, offsets, data = array.buffers()
-        edges = np.frombuffer(offsets, f"<i{width}")[array.offset : array.offset + len(array) + 1]
+        edges, data = _edges(array, width), array.buffers()[2]
         self._lengths.update(np.diff(edges).astype("<i8").data)
         if data is not None:
             self._data.update(memoryview(data)[int(edges[0]) : int(edges[-1])])
@@ -134,6 +132,11 @@ class _Values:
             self._lengths.update(np.full(len(array), width, "<i8").data)
         _, data = array.buffers()
         self._data.update(memoryview(data)[array.offset * width : (array.offset + len(array)) * width])
+
+
+def _edges(array: pa.Array, width: int) -> npt.NDArray[Any]:
+    """Where the values of an array that has offsets begin and end."""
+    return np.frombuffer(array.buffers()[1], f"<i{width}")[array.offset : array.offset + len(array) + 1]
 
 
 def _decoded(array: pa.Array) -> pa.Array:

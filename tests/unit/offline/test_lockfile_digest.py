@@ -10,6 +10,7 @@ from yummy_feast.offline.lockfile_digest import digest, digests, type_text
 
 WORDS = pa.array(["a", None, "", "bc", "a"])
 LISTS = pa.array([[1.5, None], None, [], [2.0]], pa.list_(pa.float64()))
+ONE = pa.struct({"a": pa.int64()})
 STRUCTS = pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}])
 MAPS = pa.array([[("k", 1)], None, [], [("a", 2), ("b", None)]], pa.map_(pa.string(), pa.int64()))
 
@@ -58,7 +59,7 @@ OTHER: dict[str, tuple[pa.Array, pa.Array]] = {
     "a scale": (pa.array([1], pa.decimal128(9, 2)), pa.array([1], pa.decimal128(9, 3))),
     "a null in a list": (pa.array([[None]], pa.list_(pa.int64())), pa.array([None], pa.list_(pa.int64()))),
     "names in a struct": (pa.array([{"a": 1}]), pa.array([{"b": 1}])),
-    "a null in a struct": (pa.array([{"a": None}], pa.struct({"a": pa.int64()})), pa.array([None], pa.struct({"a": pa.int64()}))),
+    "a null in a struct": (pa.array([{"a": None}], ONE), pa.array([None], ONE)),
     "keys and items": (MAPS, pa.array([[("k", 1)], None, [], [("a", None), ("b", 2)]], MAPS.type)),
     "a truth": (pa.array([True, False]), pa.array([True, True])),
 }  # fmt: skip
