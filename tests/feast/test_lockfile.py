@@ -67,6 +67,24 @@ def before_df(table: pa.Table) -> pd.DataFrame:
     return frame.assign(rate=table.column("rate").to_pandas())
 
 
+@pytest.mark.parametrize("way", ["to_df", "to_arrow"])
+def test_the_answer_is_gathered_again_only_if_it_is_gone(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = applied(tmp_path, view(FORMATS["csv"](tmp_path, "stats", history(), timestamp_field="event_timestamp")))
+    rows = questions().assign(mixed=[1, "two", None] * 10)
+    job, asked = fetch(store, rows if way == "to_df" else None), []
+    monkeypatch.setattr(
+        job.answer, "arrow", lambda of=job.answer.arrow, **how: asked.append(1) or of(**how), raising=True
+    )
+    kept = getattr(job, way)()
+    lock = job.lockfile()
+    assert job.lockfile().answer == lock.answer is not None
+    assert len(asked) == (2 if way == "to_df" else 1)
+    assert len(kept) == 30
+    assert lock.get_historical_features(store, rows if way == "to_df" else questions()).to_df() is not None
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_file_says_what_was_read(tmp_path: Path, kind: str) -> None:
     store = applied(tmp_path, view(FORMATS[kind](tmp_path, "stats", history(), timestamp_field="event_timestamp")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -178,6 +179,9 @@ class YummyRetrievalJob(RetrievalJob):
         """
         if self._record is None:
             raise LockfileError("lockfiles are of historical features", hint="use store.get_historical_features")
+        whole = copy(self)
+        whole._partial = True
+        self._record.complete(partial(RetrievalJob.to_arrow, whole))
         return self._record.lockfile(checksums=checksums)
 
     def to_arrow(self, validation_reference: ValidationReference | None = None, timeout: int | None = None) -> pa.Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ _JUST_NOW = timedelta(minutes=1)
 class FetchRecord:
     """What one fetch asked, read and answered.
 
-    looks: for the context of the fetch. context: the repo's, without them. lock: of a replay, else None.
+    looks: what it looks at. context: the repo's, with them. lock: of a replay, else None.
+    repeats_cheaply: of the engine, see there.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class FetchRecord:
         self._project = project
         self._engine = engine
         self._lock = lock
+        self.repeats_cheaply = False
         self._request = Request(plan.references, plan.full_feature_names, cutoff, Entities())
         self._rows: EntityRows | None = None
         self._answer: Rows | None = None
+        self._table: Callable[[], pa.Table | None] | None = None
         self.looks = Looks() if lock is None else self._looks_of(lock)
         self.context = replace(context, looks=self.looks)
 
@@ -109,11 +113,22 @@ class FetchRecord:
             raise LockfileError(f"the entity rows are not those of the lockfile: {found}", hint=hint)
 
     def answered(self, table: pa.Table) -> None:
-        """The answer, as ``to_arrow`` gives it.
+        """The answer, as ``to_arrow`` gives it. Its digest waits for who wants it, where that is cheaper for all others.
 
         Raises:
             LockfileError: it is not that of the lockfile.
         """
+        self._table = weakref.ref(table)
+        if self._lock is not None or self._plan.on_demand or not self.repeats_cheaply:
+            self._digest(table)
+
+    def complete(self, again: Callable[[], pa.Table]) -> None:
+        """Have the digest of the answer, if there was one; ``again`` makes it once more if nobody holds it."""
+        if self._table is not None and self._answer is None:
+            table = self._table()
+            self._digest(again() if table is None else table)
+
+    def _digest(self, table: pa.Table) -> None:
         if self._rows is None:
             return
         then = None if self._lock is None else self._lock.answer

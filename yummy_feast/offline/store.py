@@ -82,6 +82,7 @@ class YummyOfflineStore(OfflineStore):
             lock=replayed(),
         )
         engine = engine_of(config.offline_store.engine, replace(settings, context=record.context))
+        record.repeats_cheaply = engine.repeats_cheaply
         rows = _entity_rows(config, engine, plan, feature_views, entity_df, registry, project, kwargs, record)
         plan.check(rows.names)
         record.asked(rows)

@@ -120,6 +120,9 @@ class _PinnedScan(Scan):
 
 
 def source_key(source: YummySource) -> str:
-    """What tells one place of rows from another, whatever the source is called."""
+    """What tells one place of rows from another, whatever the source is called, if it has settings that say it."""
     kind = type(source)
-    return json.dumps([f"{kind.__module__}.{kind.__qualname__}", source.payload()], sort_keys=True)
+    name = "" if kind.settings else source.name
+    reference = getattr(source, "connection_ref", None)
+    facts = [f"{kind.__module__}.{kind.__qualname__}", name, source.payload(), reference and str(reference)]
+    return json.dumps(facts, sort_keys=True)

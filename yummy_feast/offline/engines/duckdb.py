@@ -41,6 +41,8 @@ class DuckDBEngine(Engine):
     """Everything on this machine, within ``memory_limit``."""
 
     name = "duckdb"
+    # The matches are kept, and only features gathered anew.
+    repeats_cheaply = True
 
     def point_in_time(self, plan: RetrievalPlan, rows: EntityRows) -> FeatureAnswer:
         """See ``matching`` for how."""
