@@ -181,8 +181,7 @@ class YummyRetrievalJob(RetrievalJob):
             raise LockfileError("lockfiles are of historical features", hint="use store.get_historical_features")
         whole = copy(self)
         whole._partial = True
-        self._record.complete(partial(RetrievalJob.to_arrow, whole))
-        return self._record.lockfile(checksums=checksums)
+        return self._record.lockfile(checksums=checksums, again=partial(RetrievalJob.to_arrow, whole))
 
     def to_arrow(self, validation_reference: ValidationReference | None = None, timeout: int | None = None) -> pa.Table:
         """The rows as an Arrow table; arguments as in Feast.

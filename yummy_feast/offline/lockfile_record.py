@@ -113,7 +113,7 @@ class FetchRecord:
             raise LockfileError(f"the entity rows are not those of the lockfile: {found}", hint=hint)
 
     def answered(self, table: pa.Table) -> None:
-        """The answer, as ``to_arrow`` gives it. Its digest waits for who wants it, where that is cheaper for all others.
+        """The answer, as ``to_arrow`` gives it. Its digest waits until somebody wants it, if it can.
 
         Raises:
             LockfileError: it is not that of the lockfile.
@@ -121,12 +121,6 @@ class FetchRecord:
         self._table = weakref.ref(table)
         if self._lock is not None or self._plan.on_demand or not self.repeats_cheaply:
             self._digest(table)
-
-    def complete(self, again: Callable[[], pa.Table]) -> None:
-        """Have the digest of the answer, if there was one; ``again`` makes it once more if nobody holds it."""
-        if self._table is not None and self._answer is None:
-            table = self._table()
-            self._digest(again() if table is None else table)
 
     def _digest(self, table: pa.Table) -> None:
         if self._rows is None:
@@ -140,14 +134,16 @@ class FetchRecord:
 
     # ------------------------------------------------------------------------------------------- the lockfile
 
-    def lockfile(self, *, checksums: bool | None) -> Lockfile:
-        """See ``YummyRetrievalJob.lockfile``."""
+    def lockfile(self, *, checksums: bool | None, again: Callable[[], pa.Table]) -> Lockfile:
+        """See ``YummyRetrievalJob.lockfile``. again: makes the answer once more, if there was one and nobody holds it."""
         for view in self._plan.views:
             if source_key(view.source) not in self.looks.seen:
                 # Nothing was computed yet: what is seen now, the engine will see.
                 self.context.scan(view.source)
         seen = self.looks.seen
         names = labels(seen)
+        # Before the answer is made again: who changed a file is to hear that.
+        sources = {names[key]: source_facts(look.source, self._read(key, checksums)) for key, look in seen.items()}
         if self._rows is None:
             raise LockfileError("the fetch has no entity rows yet", hint="please report this")
         return Lockfile(
@@ -160,9 +156,15 @@ class FetchRecord:
             entity_rows=entity_facts(self._rows),
             views={view.name: view_facts(view, names[source_key(view.source)]) for view in self._plan.views},
             on_demand_views={view.name: on_demand_facts(view) for view in self._plan.on_demand},
-            sources={names[key]: source_facts(look.source, self._read(key, checksums)) for key, look in seen.items()},
-            answer=self._answer,
+            sources=sources,
+            answer=self._answered(again),
         )
+
+    def _answered(self, again: Callable[[], pa.Table]) -> Rows | None:
+        if self._table is not None and self._answer is None:
+            table = self._table()
+            self._digest(again() if table is None else table)
+        return self._answer
 
     def _read(self, key: str, checksums: bool | None) -> Mapping[str, Any]:
         look = self.looks.seen[key]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,34 +90,34 @@ class _PinnedScan(Scan):
         return self._scan.pin(context)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
-        try:
+        with self._gone_is_moved():
             return self._scan.pieces(prune)
-        except SourceReadError as error:
-            raise self._told(error) from error
 
     @property
     def total_pieces(self) -> int:
-        try:
+        with self._gone_is_moved():
             return self._scan.total_pieces
-        except SourceReadError as error:
-            raise self._told(error) from error
 
     def native(self, columns: Sequence[str], prune: Prune | None = None) -> NativeTable | None:
-        try:
+        with self._gone_is_moved():
             return self._scan.native(columns, prune)
-        except SourceReadError as error:
-            raise self._told(error) from error
 
-    def _told(self, error: SourceReadError) -> Exception:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, FileNotFoundError):
-            cause = cause.__cause__
-        if cause is None:
-            return error
-        return SourceMovedError(
-            f"source '{self._name}' moved: files of {self.snapshot} are gone: {error.message}",
-            hint="a vacuum or an expiry of snapshots removed them: restore them, or fetch anew",
-        )
+    @contextmanager
+    def _gone_is_moved(self) -> Iterator[None]:
+        try:
+            yield
+        except SourceReadError as error:
+            if not isinstance(_root(error), FileNotFoundError):
+                raise
+            raise SourceMovedError(
+                f"source '{self._name}' moved: files of {self.snapshot} are gone: {error.message}",
+                hint="a vacuum or an expiry of snapshots removed them: restore them, or fetch anew",
+            ) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error began with."""
+    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 def source_key(source: YummySource) -> str:
