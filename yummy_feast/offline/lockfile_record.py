@@ -135,7 +135,7 @@ class FetchRecord:
     # ------------------------------------------------------------------------------------------- the lockfile
 
     def lockfile(self, *, checksums: bool | None, again: Callable[[], pa.Table]) -> Lockfile:
-        """See ``YummyRetrievalJob.lockfile``. again: makes the answer once more, if there was one and nobody holds it."""
+        """See ``YummyRetrievalJob.lockfile``. again: makes the answer once more, if nobody holds it."""
         for view in self._plan.views:
             if source_key(view.source) not in self.looks.seen:
                 # Nothing was computed yet: what is seen now, the engine will see.
