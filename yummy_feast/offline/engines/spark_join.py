@@ -1,19 +1,19 @@
 """The point-in-time join as one lazy Spark plan.
 
-Feature rows and entity rows of one set of join keys are brought together by a single shuffle, sorted by the instant
-from which a feature row is visible (an entity row: its own time, after the features of that instant), and a window
-that runs from each key's first row remembers the best feature row so far, per view. So a key's history is walked
-once, however long it is and however many entity rows ask about it, and a key with most of the rows spills instead of
-exploding. Views with other join keys follow in a stage of their own, which the entity rows enter with what they have
-found so far.
+Feature rows and entity rows of one set of join keys are brought together by a single shuffle, and ``spark_walk`` goes
+through each partition: every key's history is walked once, however long it is and however many entity rows ask about
+it, and a key with most of the rows waits in a file instead of exploding. Views with other join keys follow in a stage
+of their own, which the entity rows enter with what they have found so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
+from yummy_feast.offline.engines import spark_walk
 from yummy_feast.offline.engines.spark_rows import ROW, TIME, Asked
 from yummy_feast.offline.engines.spark_values import (
     canonical_key,
@@ -23,6 +23,7 @@ from yummy_feast.offline.engines.spark_values import (
     ttl_unit,
     within,
 )
+from yummy_feast.offline.engines.spark_walk import ENTITY, Walked, walk
 from yummy_feast.offline.times import MAX, MIN, PER_SECOND
 from yummy_feast.spark.frames import PLACE
 
@@ -89,20 +90,35 @@ def joined(asked: Asked, views: Sequence[SparkView], *, features: bool = True) -
 
 
 def _stage(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, features: bool) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812
+    from pyspark import cloudpickle
+    from pyspark.sql import types as T  # noqa: N812
 
-    keys = _key_names(views[0])
-    rows = _entity_side(frame, asked, views, features=features)
+    keys, slots = _key_names(views[0]), _Slots(views, features)
+    rows = _entity_side(frame, asked, views, slots)
+    carried_along = rows.schema["e"].dataType
     for view in views:
-        rows = rows.unionAll(_feature_side(view, asked, rows.schema["e"].dataType, views, features=features))
-    walk = (
-        Window.partitionBy(*keys, *(["salt"] if asked.has_nulls else []))
-        .orderBy("v", "side", "event", "made", "place")
-        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
+        rows = rows.unionAll(_feature_side(view, asked, carried_along, slots))
+    walked = tuple(Walked(view.number, view.plan.cutoff, slots.of(view)) for view in views)
+    found = [
+        T.StructField(
+            f"b{view.number}",
+            T.StructType(
+                [
+                    T.StructField("event", T.LongType()),
+                    *(T.StructField(f"f{number}", slots.types[slot]) for number, slot in enumerate(slots.of(view))),
+                ]
+            ),
+        )
+        for view in views
+    ]
+    # By value: executors then need no package of ours.
+    cloudpickle.register_pickle_by_value(spark_walk)
+    # All rows of a key meet in one task, and nothing has to be sorted on the way.
+    met = rows.repartition(*keys, *(["salt"] if asked.has_nulls else [])).drop("salt")
+    answered = met.mapInArrow(
+        cast("Any", partial(walk, views=walked, keys=tuple(keys))),
+        T.StructType([T.StructField("e", carried_along), *found]),
     )
-    found = [_best(view).over(walk).alias(f"b{view.number}") for view in views]
-    answered = rows.select("side", "e", *found).where(F.col("side") == 1)
     return answered.select("e.*", *(column for view in views for column in _judged(view, asked, features=features)))
 
 
@@ -110,16 +126,29 @@ def _key_names(view: SparkView) -> list[str]:
     return [f"g{number}" for number in range(max(len(view.group), 1))]
 
 
-def _best(view: SparkView) -> Column:
-    """The best feature row so far. In the order of its becoming visible the last is the best, unless rows become
-    visible later than they happened.
-    """
-    from pyspark.sql import functions as F  # noqa: N812
+class _Slots:
+    """The columns in which the features of several views travel: as few as will do, since a row is of one view only.
 
-    mine = F.col(f"s{view.number}")
-    if not view.plan.cutoff:
-        return F.last(mine, ignorenulls=True)
-    return F.max_by(mine, F.when(mine.isNotNull(), F.struct("event", "made", "place")))
+    types: of each column, by name.
+    """
+
+    def __init__(self, views: Sequence[SparkView], features: bool) -> None:
+        self.types: dict[str, DataType] = {}
+        self._of: dict[int, tuple[str, ...]] = {}
+        for view in views:
+            own: list[str] = []
+            kinds = {field.name: field.dataType for field in view.source.frame.schema.fields}
+            for feature in view.plan.features if features else ():
+                kind = kinds[f"c{view.columns.index(feature.source)}"]
+                free = (name for name, found in self.types.items() if found == kind and name not in own)
+                name = next(free, f"s{len(self.types)}")
+                self.types[name] = kind
+                own.append(name)
+            self._of[view.number] = tuple(own)
+
+    def of(self, view: SparkView) -> tuple[str, ...]:
+        """Where the view's features travel, in order."""
+        return self._of[view.number]
 
 
 def _judged(view: SparkView, asked: Asked, *, features: bool) -> list[Column]:
@@ -139,7 +168,7 @@ def _judged(view: SparkView, asked: Asked, *, features: bool) -> list[Column]:
     ]
 
 
-def _entity_side(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, features: bool) -> DataFrame:
+def _entity_side(frame: DataFrame, asked: Asked, views: Sequence[SparkView], slots: _Slots) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     own = [
@@ -158,50 +187,28 @@ def _entity_side(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, 
         *names,
         *salt,
         F.col(TIME).alias("v"),
-        F.lit(1).alias("side"),
+        F.lit(ENTITY).alias("side"),
         *(nothing.alias(name) for name in ("event", "made", "place")),
         F.struct(*frame.columns).alias("e"),
-        *(F.lit(None).cast(_shape(view, features)).alias(f"s{view.number}") for view in views),
+        *(F.lit(None).cast(kind).alias(name) for name, kind in slots.types.items()),
     )
 
 
-def _feature_side(
-    view: SparkView, asked: Asked, carried_along: DataType, views: Sequence[SparkView], *, features: bool
-) -> DataFrame:
+def _feature_side(view: SparkView, asked: Asked, carried_along: DataType, slots: _Slots) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
-    names = _key_names(view)
-    rows = _candidates(view, asked)
-    values = [F.col("event"), F.col("place")] if not features else [F.col("event"), *_features(view)]
-    mine = F.struct(*values).cast(_shape(view, features))
-    nothing = {other.number: F.lit(None).cast(_shape(other, features)) for other in views}
-    return rows.select(
-        *names,
+    own = {name: view.column(feature.source) for name, feature in zip(slots.of(view), view.plan.features, strict=False)}
+    return _candidates(view, asked).select(
+        *_key_names(view),
         *([F.lit(-1).cast("bigint").alias("salt")] if asked.has_nulls else []),
         "v",
-        F.lit(0).alias("side"),
+        F.lit(view.number).alias("side"),
         "event",
         "made",
         "place",
         F.lit(None).cast(carried_along).alias("e"),
-        *((mine if other is view else nothing[other.number]).alias(f"s{other.number}") for other in views),
+        *(own.get(name, F.lit(None).cast(kind)).alias(name) for name, kind in slots.types.items()),
     )
-
-
-def _features(view: SparkView) -> list[Column]:
-    return [view.column(f.source).alias(f"f{number}") for number, f in enumerate(view.plan.features)]
-
-
-def _shape(view: SparkView, features: bool) -> str:
-    """The struct that a view's row is in the window, as Spark's DDL."""
-    if not features:
-        return "struct<event: bigint, place: bigint>"
-    types = {field.name: field.dataType.simpleString() for field in view.source.frame.schema.fields}
-    own = [
-        f"f{number}: {types[f'c{view.columns.index(feature.source)}']}"
-        for number, feature in enumerate(view.plan.features)
-    ]
-    return f"struct<{', '.join(['event: bigint', *own])}>"
 
 
 def _candidates(view: SparkView, asked: Asked) -> DataFrame:
