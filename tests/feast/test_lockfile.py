@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from feast import FeatureView, Field
+from feast.types import Float64
 
 from tests.feast.lockfiles import (
+    DRIVER,
     append,
     applied,
     evolve,
@@ -29,6 +32,7 @@ from tests.feast.lockfiles import (
     view,
 )
 from tests.feast.repo import FORMATS, iceberg_keys
+from yummy_feast import IcebergSource
 from yummy_feast.errors import SourceMovedError
 
 MOVES = [
@@ -106,6 +110,48 @@ def test_the_file_says_what_was_read(tmp_path: Path, kind: str) -> None:
     else:
         assert all(len(file["sha256"]) == 64 and file["size"] > 0 for file in read["files"])
         assert all(file["path"].startswith("stats") for file in read["files"]), "paths start at the repo"
+
+
+def test_columns_that_a_snapshot_did_not_have_yet(tmp_path: Path) -> None:
+    """Iceberg's columns may change without a snapshot: those that were read count, not those of the snapshot."""
+    store = applied(tmp_path, view(FORMATS["iceberg"](tmp_path, "stats", history(), timestamp_field="event_timestamp")))
+
+    def renamed(old: str, new: str) -> None:
+        def change(table: Any) -> None:
+            with table.update_schema() as update:
+                update.rename_column(old, new)
+
+        iceberg(tmp_path, change)
+
+    renamed("rate", "speed")
+    field = Field(name="speed", dtype=Float64)
+    source = store.get_feature_view("stats").batch_source
+    store.apply(FeatureView(name="fast", entities=[DRIVER], schema=[field], source=source, online=False))
+    job = fetch(store, None, "fast:speed")
+    before = job.to_arrow()
+    assert before["speed"].null_count < len(before)
+    lock = locked(job, tmp_path)
+    renamed("speed", "rate")
+    append("iceberg", tmp_path)
+    assert lock.get_historical_features(store, questions()).to_arrow().equals(before)
+
+
+def test_a_table_that_had_no_rows_yet(tmp_path: Path) -> None:
+    from pyiceberg.catalog import load_catalog
+
+    catalog: Any = load_catalog("local", **iceberg_keys(tmp_path))
+    catalog.create_namespace("lake")
+    catalog.create_table("lake.stats", schema=history().schema)
+    catalog.engine.dispose()
+    store = applied(tmp_path, view(IcebergSource(table="local.lake.stats", timestamp_field="event_timestamp")))
+    job = fetch(store)
+    before = job.to_arrow()
+    assert before["rate"].null_count == len(before)
+    lock = locked(job, tmp_path)
+    assert lock.sources["local.lake.stats"].read["snapshot_id"] is None
+    append("iceberg", tmp_path)
+    assert fetch(store).to_arrow()["rate"].null_count < len(before)
+    assert lock.get_historical_features(store, questions()).to_arrow().equals(before)
 
 
 def test_a_changed_file_is_named(tmp_path: Path) -> None:

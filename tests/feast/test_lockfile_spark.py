@@ -42,19 +42,16 @@ def test_each_engine_replays_the_other(stores: tuple[str, FeatureStore, FeatureS
             assert lock.get_historical_features(store, questions()).to_arrow().column("rate").equals(before[0]["rate"])
 
 
-def test_rows_that_live_in_spark(
-    stores: tuple[str, FeatureStore, FeatureStore], spark_session: Any, tmp_path: Path
-) -> None:
+def test_rows_that_live_in_spark(spark_session: Any, tmp_path: Path) -> None:
     """They have no order, so none is compared; and the answer stays where it is unless somebody asks for it."""
-    kind, _, spark = stores
-    if kind != "parquet":
-        pytest.skip("rows are rows")
+    source = FORMATS["parquet"](tmp_path, "stats", history(), timestamp_field="event_timestamp")
+    spark = applied(tmp_path, view(source), source, engine="spark")
     there = spark_session.createDataFrame(questions())
     job = fetch(spark, there)
     table = job.to_arrow()
     lock = locked(job, tmp_path)
     assert not lock.entity_rows.ordered
-    append(kind, tmp_path)
+    append("parquet", tmp_path)
     shuffled = spark_session.createDataFrame(questions().sample(frac=1, random_state=1)).repartition(3)
     again = lock.get_historical_features(spark, shuffled)
     assert by_label(again.to_arrow()).equals(by_label(table))

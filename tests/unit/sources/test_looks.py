@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import yummy_feast
 from tests.contract.engine_kit import MemoryScan
 from yummy_feast.errors import LockfileError, SourceMovedError, SourceReadError
 from yummy_feast.sources.base import Prune, Scan, SourceContext, YummySource
@@ -120,3 +121,11 @@ def test_missing_files_of_a_pinned_scan_mean_that_it_moved(tmp_path: Path, missi
         with pytest.raises(expected, match=r"f\.parquet: broken") as caught:
             ask()
         assert ("files of now are gone" in str(caught.value)) is missing
+
+
+def test_engines_look_through_the_context_only() -> None:
+    """A look past it would read what the lockfile does not say."""
+    engines = sorted((Path(yummy_feast.__file__).parent / "offline" / "engines").glob("*.py"))
+    text = "".join(path.read_text() for path in engines)
+    assert "context.scan(" in text
+    assert "source.scan(" not in text
