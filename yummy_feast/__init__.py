@@ -6,6 +6,7 @@ The public names are imported when they are first asked for, so that `import yum
 - `YummyProvider`, `YummyOfflineStore`, `YummyOnlineStore` and their configs: named by feature_store.yaml;
 - `SavedDatasetYummyStorage`, `YummyLoggingDestination`: where saved datasets and feature logs go;
 - `feature_serve`, `model_serve`: the feature server and the model server;
+- `Lockfile`: what a historical fetch read, to read it again;
 - `select_all`: entity rows that stand for "every entity as of a time".
 
 A missing name raises AttributeError, as in any module. The spellings of the first yummy (`ParquetDataSource` and its
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from yummy_feast.offline.entity_rows import select_all
+    from yummy_feast.offline.lockfile import Lockfile
     from yummy_feast.offline.store import YummyOfflineStore, YummyOfflineStoreConfig
     from yummy_feast.online.store import YummyOnlineStore, YummyOnlineStoreConfig
     from yummy_feast.provider import YummyProvider
@@ -34,6 +36,7 @@ __all__ = [
     "CsvSource",
     "DeltaSource",
     "IcebergSource",
+    "Lockfile",
     "ParquetSource",
     "SavedDatasetYummyStorage",
     "YummyLoggingDestination",
@@ -52,6 +55,7 @@ _HOMES = {
     "CsvSource": "yummy_feast.sources.csv",
     "DeltaSource": "yummy_feast.sources.delta",
     "IcebergSource": "yummy_feast.sources.iceberg",
+    "Lockfile": "yummy_feast.offline.lockfile",
     "ParquetSource": "yummy_feast.sources.parquet",
     "SavedDatasetYummyStorage": "yummy_feast.sources.storage",
     "YummyLoggingDestination": "yummy_feast.sources.storage",

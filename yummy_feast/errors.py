@@ -12,6 +12,8 @@ YummyError                      message + hint (what to do about it)
 ├── RetrievalError              a historical fetch that cannot be answered       (ValueError)
 │   ├── EntityRowsError         the entity rows lack a column, a type, a time
 │   └── NameCollisionError      two columns of the answer would share a name
+├── LockfileError               the world is not as a lockfile says              (ValueError)
+│   └── SourceMovedError        a source no longer has the rows it had then
 ├── ValueTypeError              a value that its Feast type cannot hold          (TypeError)
 ├── ModelError                  something about a model
 │   ├── ModelNotFoundError      no MLmodel folder there, or a file of it missing (FileNotFoundError)
@@ -107,6 +109,14 @@ class EntityRowsError(RetrievalError):
 
 class NameCollisionError(RetrievalError):
     """Two columns of the answer would share a name."""
+
+
+class LockfileError(YummyError, ValueError):
+    """A lockfile that cannot be read, or something that is not as it says: the request, the features, the answer."""
+
+
+class SourceMovedError(LockfileError):
+    """A source no longer has the rows that were read from it."""
 
 
 class ValueTypeError(YummyError, TypeError):

@@ -16,6 +16,7 @@ CLASS_PATHS = {
     "CsvSource": "yummy_feast.sources.csv",
     "DeltaSource": "yummy_feast.sources.delta",
     "IcebergSource": "yummy_feast.sources.iceberg",
+    "Lockfile": "yummy_feast.offline.lockfile",
     "ParquetSource": "yummy_feast.sources.parquet",
     "SavedDatasetYummyStorage": "yummy_feast.sources.storage",
     "YummyLoggingDestination": "yummy_feast.sources.storage",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
 
-from yummy_feast.errors import ConfigError, RetrievalError
+from yummy_feast.errors import ConfigError, LockfileError, RetrievalError
 from yummy_feast.offline.engines.base import Engine, Explanation, FeatureAnswer
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.plan import EVENT_TIMESTAMP, ReadPlan, RetrievalPlan
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import OnDemandFeatureView
     from feast.saved_dataset import ValidationReference
+
+    from yummy_feast.offline.lockfile import Lockfile
+    from yummy_feast.offline.lockfile_record import FetchRecord
 
 DUMMY_ENTITY_ID = "__dummy_id"
 
@@ -135,6 +139,7 @@ class YummyRetrievalJob(RetrievalJob):
         answer: Answer,
         context: SourceContext,
         *,
+        record: FetchRecord | None = None,
         metadata: RetrievalMetadata | None = None,
         full_feature_names: bool = False,
         on_demand: tuple[OnDemandFeatureView, ...] = (),
@@ -142,6 +147,7 @@ class YummyRetrievalJob(RetrievalJob):
     ) -> None:
         self.answer = answer
         self._context = context
+        self._record = record
         self._metadata = metadata
         self._full_feature_names = full_feature_names
         self._on_demand = list(on_demand)
@@ -160,6 +166,33 @@ class YummyRetrievalJob(RetrievalJob):
     def explanation(self) -> Explanation:
         """The same as data."""
         return self.answer.explanation()
+
+    def lockfile(self, *, checksums: bool | None = None) -> Lockfile:
+        """What this fetch read, as a file to keep; see ``Lockfile``. After ``to_df`` or ``to_arrow`` it has a digest of
+        the answer too, by which a replay is proven to be the same.
+
+        checksums: of the files of Parquet and CSV sources. None: of local files and those without an ETag; they are
+        read whole for it. True: of all. False: of none; only files that nobody touched are then known to be the same.
+
+        Raises:
+            SourceMovedError: a file changed after it was read. LockfileError: not a fetch of historical features.
+        """
+        if self._record is None:
+            raise LockfileError("lockfiles are of historical features", hint="use store.get_historical_features")
+        whole = copy(self)
+        whole._partial = True
+        return self._record.lockfile(checksums=checksums, again=partial(RetrievalJob.to_arrow, whole))
+
+    def to_arrow(self, validation_reference: ValidationReference | None = None, timeout: int | None = None) -> pa.Table:
+        """The rows as an Arrow table; arguments as in Feast.
+
+        Raises:
+            LockfileError: in a replay, the answer is not the one it was.
+        """
+        table = super().to_arrow(validation_reference=validation_reference, timeout=timeout)
+        if self._record is not None:
+            self._record.answered(table)
+        return table
 
     def to_df(
         self, validation_reference: ValidationReference | None = None, timeout: int | None = None

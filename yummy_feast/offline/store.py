@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from yummy_feast.offline.entity_rows import EntityRows, SelectAll
 from yummy_feast.offline.every_entity import every_entity
 from yummy_feast.offline.frame_rows import FrameRows, is_spark_frame
 from yummy_feast.offline.job import HistoricalAnswer, RangeAnswer, YummyRetrievalJob
+from yummy_feast.offline.lockfile import replayed
+from yummy_feast.offline.lockfile_record import FetchRecord
 from yummy_feast.offline.newest import Newest, NewestParts
 from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
 from yummy_feast.sources import storage as _storage  # noqa: F401 - Feast knows its classes once it is imported
@@ -61,7 +64,6 @@ class YummyOfflineStore(OfflineStore):
         Raises:
             EntityRowsError, NameCollisionError, SourceError and its children: each names the column and the fix.
         """
-        engine = _engine(config)
         plan = plans.build(
             feature_views,
             feature_refs,
@@ -70,8 +72,20 @@ class YummyOfflineStore(OfflineStore):
             full_feature_names=full_feature_names,
             cutoff=bool(kwargs.get("filter_by_created_timestamp")),
         )
-        rows = _entity_rows(config, engine, plan, feature_views, entity_df, registry, project, kwargs)
+        settings = engine_settings(config)
+        record = FetchRecord(
+            plan,
+            settings.context,
+            project=project,
+            engine=config.offline_store.engine,
+            cutoff=bool(kwargs.get("filter_by_created_timestamp")),
+            lock=replayed(),
+        )
+        engine = engine_of(config.offline_store.engine, replace(settings, context=record.context))
+        record.repeats_cheaply = engine.repeats_cheaply
+        rows = _entity_rows(config, engine, plan, feature_views, entity_df, registry, project, kwargs, record)
         plan.check(rows.names)
+        record.asked(rows)
         oldest, newest = rows.span()
         metadata = RetrievalMetadata(
             features=list(feature_refs),
@@ -81,7 +95,8 @@ class YummyOfflineStore(OfflineStore):
         )
         return YummyRetrievalJob(
             HistoricalAnswer(plan, rows, engine.point_in_time(plan, rows)),
-            engine.settings.context,
+            settings.context,
+            record=record,
             metadata=metadata,
             full_feature_names=full_feature_names,
             on_demand=plan.on_demand,
@@ -211,6 +226,7 @@ def _entity_rows(
     registry: BaseRegistry,
     project: str,
     kwargs: dict[str, Any],
+    record: FetchRecord,
 ) -> EntityRows:
     import pandas as pd
     from feast.utils import compute_non_entity_date_range
@@ -219,8 +235,10 @@ def _entity_rows(
         start, end = compute_non_entity_date_range(
             list(feature_views), start_date=kwargs.get("start_date"), end_date=kwargs.get("end_date")
         )
+        start, end = record.range(start, end, kwargs)
         return every_entity(engine, plan, micros(start), micros(end))
     if isinstance(entity_df, SelectAll):
+        record.given("select_all", end=entity_df.timestamp)
         return every_entity(engine, plan, None, micros(entity_df.timestamp), as_of=entity_df.timestamp)
     if is_spark_frame(entity_df):
         return FrameRows(entity_df)
@@ -229,8 +247,10 @@ def _entity_rows(
     if isinstance(entity_df, (pa.Table, pa.RecordBatch)):
         return EntityRows.of_arrow(pa.table(entity_df))
     if isinstance(entity_df, Path) or (isinstance(entity_df, str) and entity_df.endswith(".parquet")):
+        record.given("parquet", str(entity_df))
         return EntityRows.of_arrow(_parquet(config, str(entity_df)))
     if isinstance(entity_df, str):
+        record.given("sql", entity_df)
         return engine.query_rows(entity_df, _sources(registry, project, entity_df))
     raise EntityRowsError(
         f"entity_df is a {type(entity_df).__name__}",

@@ -22,10 +22,10 @@ from feast.credentials import TAG_PREFIX, ConnectionRef, get_connection_config_o
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, ConfigError, ValueTypeError, nearest
+from yummy_feast.errors import ColumnTypeError, ConfigError, SourceMovedError, ValueTypeError
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
 from yummy_feast.sources.object_store import overriding
-from yummy_feast.sources.schemas import is_time_like
+from yummy_feast.sources.schemas import check_time_column
 from yummy_feast.sources.stores import is_on_azure
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.values import value_type_of
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
 
+    from yummy_feast.sources.looks import Looks
+
 _PAYLOAD_VERSION = 1
+MOVED = "bring back what was read, or fetch without the lockfile and write a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,12 @@ class SourceContext:
     # Both may hold secrets: kept out of the repr, and so out of logs and tracebacks.
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
     catalogs: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    looks: Looks | None = field(default=None, repr=False, compare=False)
+    """Of the fetch that this context belongs to."""
+
+    def scan(self, source: YummySource) -> Scan:
+        """``source.scan``, at what this fetch has already seen of it. Engines ask here."""
+        return source.scan(self) if self.looks is None else self.looks.scan(source, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,10 @@ class Scan(ABC):
         """
         return ""
 
+    def pin(self, context: SourceContext) -> dict[str, Any]:
+        """What ``YummySource.scan_at`` needs to see the same rows again, as JSON; empty: not known."""
+        return {"state": self.state} if self.state else {}
+
     @property
     def total_pieces(self) -> int:
         """Parts there are without pruning."""
@@ -181,6 +194,8 @@ class YummySource(DataSource):
 
     format: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
+    moments: ClassVar[tuple[str, ...]] = ()
+    """Settings that choose one of a table's snapshots."""
 
     s3_endpoint_override: str = ""
     """Old spelling: takes the place of ``endpoint`` in the storage options."""
@@ -200,6 +215,13 @@ class YummySource(DataSource):
     @abstractmethod
     def scan(self, context: SourceContext) -> Scan:
         """Look at the source now. SourceNotFoundError, SourceReadError, UnsupportedTableError, MissingExtraError."""
+
+    def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> Scan:
+        """The rows that the scan with this ``Scan.pin`` had. SourceMovedError if they are not there any more."""
+        scan = self.scan(context)
+        if pin and pin != scan.pin(context):
+            raise SourceMovedError(f"source '{self.name}' moved: {self.location} has other rows", hint=MOVED)
+        return scan
 
     @abstractmethod
     def append(self, table: pa.Table, context: SourceContext, *, create: bool = False) -> None:
@@ -252,7 +274,7 @@ class YummySource(DataSource):
         for role in ("timestamp_field", "created_timestamp_column"):
             declared = getattr(self, role)
             if declared:
-                _check_time_column(scan, self.stored_name(declared), role)
+                check_time_column(scan.schema, self.stored_name(declared), role, scan.location)
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
         """Columns in order with the text of their Arrow types."""
@@ -369,16 +391,3 @@ def _value_type_of_name(type_name: str) -> ValueType:
         # Feast has such a value type and no such dtype.
         raise ColumnTypeError(f"{whose}nothing but nulls, which have no type", hint=hint)
     return found
-
-
-def _check_time_column(scan: Scan, column: str, role: str) -> None:
-    if column not in scan.schema.names:
-        raise ColumnNotFoundError(
-            f"{scan.location}: no column '{column}' ({role})", hint=nearest(column, scan.schema.names)
-        )
-    stored = scan.schema.field(column).type
-    if not is_time_like(stored):
-        raise ColumnTypeError(
-            f"{scan.location}: column '{column}' ({role}) is {stored}, not a time",
-            hint="store it as a timestamp or a date",
-        )

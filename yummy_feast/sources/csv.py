@@ -24,6 +24,7 @@ from yummy_feast.errors import (
 from yummy_feast.sources.base import Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.csv_dialect import Dialect, codec_of, csv_readable
 from yummy_feast.sources.csv_types import ColumnText, FileTypes, file_types, first_misfit
+from yummy_feast.sources.file_pins import pin_of_files
 from yummy_feast.sources.files import StoredFile, marked
 from yummy_feast.sources.files_source import FilesSource, partition_constants
 from yummy_feast.sources.keywords import PathLike, SourceKeywords
@@ -78,9 +79,13 @@ class CsvSource(FilesSource):
 
     def scan(self, context: SourceContext) -> CsvScan:
         """See ``YummySource.scan``. Reads the files once through unless ``schema`` has all their columns."""
+        return self.scan_of(self.files(context), context)
+
+    def scan_of(self, files: list[StoredFile], context: SourceContext) -> CsvScan:
+        """See ``FilesSource.scan_of``."""
         declared = {name: parse_type(text) for name, text in self.schema.items()}
         times = [self.stored_name(name) for name in (self.timestamp_field, self.created_timestamp_column) if name]
-        return CsvScan(self, marked(self.files(context)), declared, times)
+        return CsvScan(self, marked(files), declared, times)
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads the files; relative paths then start where the process runs."""
@@ -182,6 +187,10 @@ class CsvScan(Scan):
     def state(self) -> str:
         """See ``Scan.state``."""
         return files_state(self._files)
+
+    def pin(self, context: SourceContext) -> dict[str, Any]:
+        """See ``Scan.pin``."""
+        return pin_of_files(self._files, context)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. CSV has no statistics: only ``key=value`` folders let a file be left out."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
@@ -19,11 +20,12 @@ from yummy_feast.errors import (
     ColumnTypeError,
     ConfigError,
     MissingExtraError,
+    SourceMovedError,
     SourceNotFoundError,
     SourceReadError,
     UnsupportedTableError,
 )
-from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan, SourceContext, YummySource
+from yummy_feast.sources.base import MOVED, NativeFile, NativeTable, Piece, Prune, Scan, SourceContext, YummySource
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table, refusal
 from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
 from yummy_feast.sources.files import Location, first_line, locate
@@ -33,6 +35,7 @@ from yummy_feast.sources.parquet_native import native_file, readable_by_name
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers
 from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
+from yummy_feast.sources.seen import state_facts
 from yummy_feast.sources.stores import settings_of
 from yummy_feast.sources.writing import conformed
 
@@ -54,6 +57,7 @@ class DeltaSource(YummySource):
 
     format: ClassVar[str] = "delta"
     settings: ClassVar[tuple[str, ...]] = ("path", "version", "timestamp")
+    moments: ClassVar[tuple[str, ...]] = ("version", "timestamp")
 
     def __init__(
         self,
@@ -87,6 +91,24 @@ class DeltaSource(YummySource):
 
         scan = DeltaScan(self.path, place, self._table(context), at_version, self.date_partition_column)
         scan.own_store = self.has_own_store(context)
+        return scan
+
+    def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> DeltaScan:
+        """See ``YummySource.scan_at``: the same version of the same table."""
+        then = copy(self)
+        then.version, then.timestamp = pin["version"], None
+        where = f"source '{self.name}' moved: version {then.version} of {self.location}"
+        try:
+            scan = then.scan(context)
+        except SourceNotFoundError as error:
+            raise SourceMovedError(f"{where} cannot be read any more: {error.message}", hint=MOVED) from error
+        found = scan.pin(context)
+        if found["table_id"] != pin["table_id"]:
+            raise SourceMovedError(
+                f"{where}: another table is there now, {found['table_id']} instead of {pin['table_id']}", hint=MOVED
+            )
+        if found != pin:
+            raise SourceMovedError(f"{where} has other files than it had, so its log was rewritten", hint=MOVED)
         return scan
 
     def get_table_query_string(self) -> str:
@@ -195,6 +217,11 @@ class DeltaScan(Scan):
     def state(self) -> str:
         """See ``Scan.state``."""
         return delta_state(self._table, self._files)
+
+    def pin(self, context: SourceContext) -> dict[str, Any]:
+        """See ``Scan.pin``."""
+        facts = state_facts(self.state)
+        return {"table_id": facts["delta"], "version": facts["version"], "files_digest": facts["files"]}
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. SourceReadError if the log names a file that is missing, UnsupportedTableError for a

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -20,7 +20,8 @@ import pyarrow.fs as pafs
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from yummy_feast.errors import ConfigError, SourceNotFoundError, UnsupportedTableError
-from yummy_feast.sources.base import SourceContext, YummySource
+from yummy_feast.sources.base import MOVED, Scan, SourceContext, YummySource
+from yummy_feast.sources.file_pins import pinned_files
 from yummy_feast.sources.files import Location, StoredFile, glob_pattern, glob_root, list_files, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords
 from yummy_feast.sources.writing import Sink, conformed, locked, new_name, write_whole
@@ -57,6 +58,14 @@ class FilesSource(YummySource):
             _refuse_tables(place)
         return list_files(places, self.extensions)
 
+    def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> Scan:
+        """See ``YummySource.scan_at``: the same files; those that came since are left out."""
+        try:
+            now = self.files(context)
+        except SourceNotFoundError:
+            now = []
+        return self.scan_of(pinned_files(self.name, pin, now, self.settled(context), MOVED), context)
+
     def _places(self, context: SourceContext) -> list[Location]:
         paths = [self.path] if isinstance(self.path, str) else self.path
         settled = self.settled(context)
@@ -73,6 +82,10 @@ class FilesSource(YummySource):
         return locate(self.path, self.settled(context))
 
     # ------------------------------------------------------------------------------ what a format supplies
+
+    @abstractmethod
+    def scan_of(self, files: list[StoredFile], context: SourceContext) -> Scan:
+        """See ``YummySource.scan``, of these files."""
 
     @abstractmethod
     def write(self, table: pa.Table, path: str, sink: Sink) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import pyarrow as pa
 from feast.errors import SavedDatasetLocationAlreadyExists
 
-from yummy_feast.errors import ConfigError, SourceNotFoundError, nearest
-from yummy_feast.sources.base import SourceContext, YummySource
+from yummy_feast.errors import ConfigError, SourceMovedError, SourceNotFoundError, nearest
+from yummy_feast.sources.base import MOVED, SourceContext, YummySource
 from yummy_feast.sources.files import Location, locate
 from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_catalog, opened_otherwise
 from yummy_feast.sources.iceberg_commits import append_rows, create_table
@@ -44,6 +44,7 @@ class IcebergSource(YummySource):
 
     format: ClassVar[str] = "iceberg"
     settings: ClassVar[tuple[str, ...]] = ("table", "path", "snapshot_id", "branch")
+    moments: ClassVar[tuple[str, ...]] = ("snapshot_id", "branch")
 
     def __init__(
         self,
@@ -84,12 +85,41 @@ class IcebergSource(YummySource):
 
             table = self._table(context)
             scan = IcebergScan(self.location, table, self.snapshot_id, self.branch, self.date_partition_column)
-        scan.own_store = (
+            scan.own_store = self._is_ours_alone(table, context)
+        return scan
+
+    def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> IcebergScan:
+        """See ``YummySource.scan_at``: the same snapshot of the same table, in the columns it was read in."""
+        where = f"source '{self.name}' moved: {self.location}"
+        with iceberg_errors(self.location):
+            from yummy_feast.sources.iceberg_scan import IcebergScan
+
+            try:
+                table = self._table(context)
+                found = str(table.metadata.table_uuid)
+                if found != pin["table_uuid"]:
+                    raise SourceMovedError(
+                        f"{where}: another table is there now, {found} instead of {pin['table_uuid']}", hint=MOVED
+                    )
+                if pin["schema_id"] not in table.schemas():
+                    raise SourceMovedError(f"{where}: its schema {pin['schema_id']} was removed", hint=MOVED)
+                scan = IcebergScan(
+                    self.location, table, pin["snapshot_id"], None, self.date_partition_column, pin["schema_id"]
+                )
+                scan.own_store = self._is_ours_alone(table, context)
+            except SourceNotFoundError as error:
+                raise SourceMovedError(
+                    f"{where}: snapshot {pin['snapshot_id']} cannot be read any more: {error.message}", hint=MOVED
+                ) from error
+        return scan
+
+    def _is_ours_alone(self, table: Table, context: SourceContext) -> bool:
+        """See ``Scan.own_store``."""
+        return (
             self.has_own_store(context)
             or is_on_azure(table.location())
             or opened_otherwise(table.io.properties, context.storage_options)
         )
-        return scan
 
     def get_table_query_string(self) -> str:
         """DuckDB's call that reads a table by path, for a DuckDB with its iceberg extension; else the table's name."""

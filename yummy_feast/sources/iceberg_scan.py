@@ -30,7 +30,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
 
 from yummy_feast.errors import SourceNotFoundError, SourceReadError, UnsupportedTableError, nearest
-from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan
+from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.files import Location, StoredFile, first_line
 from yummy_feast.sources.iceberg_filter import plan_filter
 from yummy_feast.sources.iceberg_seen import data_files, iceberg_state, new_files, time_bounds
@@ -70,13 +70,21 @@ class IcebergScan(Scan):
     format = "iceberg"
 
     def __init__(
-        self, location: str, table: Table, snapshot_id: int | None, branch: str | None, date_partition: str = ""
+        self,
+        location: str,
+        table: Table,
+        snapshot_id: int | None,
+        branch: str | None,
+        date_partition: str = "",
+        schema_id: int | None = None,
     ) -> None:
+        """schema_id: of a pin, whose snapshot may also be None, which then means no rows."""
         self.location = location
         self._table = table
-        self._at = _snapshot(table, snapshot_id, branch, location)
+        is_empty = schema_id is not None and snapshot_id is None
+        self._at = None if is_empty else _snapshot(table, snapshot_id, branch, location)
         self.snapshot = "no snapshot" if self._at is None else f"snapshot {self._at.snapshot_id}"
-        self._fields = _schema_at(table, self._at, branch)
+        self._fields = _schema_at(table, self._at, branch) if schema_id is None else table.schemas()[schema_id]
         self.schema = pa.schema([(item.name, scan_type(item.field_type)) for item in self._fields.fields])
         self._date_partition = date_partition
         self._footers: dict[str, ParquetFooter] = {}
@@ -91,6 +99,12 @@ class IcebergScan(Scan):
     def state(self) -> str:
         """See ``Scan.state``."""
         return iceberg_state(self._table, self._at)
+
+    def pin(self, context: SourceContext) -> dict[str, Any]:
+        """See ``Scan.pin``."""
+        snapshot_id = None if self._at is None else self._at.snapshot_id
+        uuid = str(self._table.metadata.table_uuid)
+        return {"table_uuid": uuid, "snapshot_id": snapshot_id, "schema_id": self._fields.schema_id}
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. SourceReadError if the snapshot names a file that is missing, UnsupportedTableError for
@@ -134,7 +148,8 @@ class IcebergScan(Scan):
             return None
         at = str(self._at.snapshot_id)
         is_newest = self._at == self._table.current_snapshot() and self._branch is None
-        if is_newest and (not self.own_store or self._at.schema_id != self._table.metadata.current_schema_id):
+        is_todays = self._fields.schema_id == self._table.schema().schema_id
+        if is_newest and is_todays and (not self.own_store or self._at.schema_id != self._fields.schema_id):
             # The columns are those of today, which are not always the snapshot's.
             options = {}
         elif self._branch is not None and _is_branch(self._table, self._branch):

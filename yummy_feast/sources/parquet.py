@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yummy_feast.sources.base import NativeTable, Piece, Prune, Scan, SourceContext
+from yummy_feast.sources.file_pins import pin_of_files
 from yummy_feast.sources.files import StoredFile
 from yummy_feast.sources.files_source import FilesSource, partition_constants
 from yummy_feast.sources.parquet_native import native_file, readable_by_others
@@ -41,7 +42,11 @@ class ParquetSource(FilesSource):
 
     def scan(self, context: SourceContext) -> ParquetScan:
         """See ``YummySource.scan``. Reads the footers of all files."""
-        scan = ParquetScan(self.location, read_footers(self.files(context)), self.date_partition_column)
+        return self.scan_of(self.files(context), context)
+
+    def scan_of(self, files: list[StoredFile], context: SourceContext) -> ParquetScan:
+        """See ``FilesSource.scan_of``."""
+        scan = ParquetScan(self.location, read_footers(files), self.date_partition_column)
         scan.own_store = self.has_own_store(context)
         return scan
 
@@ -101,6 +106,10 @@ class ParquetScan(Scan):
     def state(self) -> str:
         """See ``Scan.state``."""
         return files_state(self._stored)
+
+    def pin(self, context: SourceContext) -> dict[str, Any]:
+        """See ``Scan.pin``."""
+        return pin_of_files(self._stored, context)
 
     def pieces(self, prune: Prune | None = None) -> list[Piece]:
         """See ``Scan.pieces``. Decided from the footers in memory."""

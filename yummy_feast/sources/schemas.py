@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.types as pt
 
-from yummy_feast.errors import ColumnTypeError
+from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, nearest
 
 _UNITS = ("s", "ms", "us", "ns")
 
@@ -183,3 +183,15 @@ def cast_column(values: pa.Array, target: pa.DataType, column: str, place: str) 
             f"{place}: column '{column}' is {values.type} and does not fit {target}: {str(error).splitlines()[0]}",
             hint="mend the value, or give the column a type that holds it",
         ) from error
+
+
+def check_time_column(schema: pa.Schema, column: str, role: str, place: str) -> None:
+    """ColumnNotFoundError or ColumnTypeError unless ``schema`` has the column, in a type that is a time."""
+    if column not in schema.names:
+        raise ColumnNotFoundError(f"{place}: no column '{column}' ({role})", hint=nearest(column, schema.names))
+    stored = schema.field(column).type
+    if not is_time_like(stored):
+        raise ColumnTypeError(
+            f"{place}: column '{column}' ({role}) is {stored}, not a time",
+            hint="store it as a timestamp or a date",
+        )

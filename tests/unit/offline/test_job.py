@@ -102,6 +102,10 @@ def test_an_engine_that_loses_rows_is_caught(kit: Kit) -> None:
         def table(self) -> pa.Table:
             return pa.table({"v": [1]})
 
+        def together(self) -> None: ...
+
+        def frame(self) -> None: ...
+
         def explanation(self) -> Explanation:
             return Explanation("lossy", "")
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -108,6 +108,8 @@ class Engine(ABC):
     """Computes plans."""
 
     name: str
+    repeats_cheaply: ClassVar[bool] = False
+    """Whether an answer that is asked for once more costs much less than the first time."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings

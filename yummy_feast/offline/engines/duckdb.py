@@ -41,6 +41,8 @@ class DuckDBEngine(Engine):
     """Everything on this machine, within ``memory_limit``."""
 
     name = "duckdb"
+    # The matches are kept, and only features gathered anew.
+    repeats_cheaply = True
 
     def point_in_time(self, plan: RetrievalPlan, rows: EntityRows) -> FeatureAnswer:
         """See ``matching`` for how."""
@@ -81,7 +83,7 @@ class DuckDBEngine(Engine):
             connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {_quoted(spaces[:1])}")
         if spaces:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(spaces)}")
-        scan = source.scan(self.settings.context)
+        scan = self.settings.context.scan(source)
         names = scan.schema.names
         batches = (batch for piece in scan.pieces() for batch in piece.read(names))
         with streamed(connection, scan.schema, batches):
@@ -111,7 +113,7 @@ class DuckDBEngine(Engine):
     def _open(self, reads: Sequence[ReadPlan]) -> tuple[Scan, list[Piece]]:
         """The source of ``reads``, which differ in join keys and features alone."""
         read = reads[0]
-        scan = read.source.scan(self.settings.context)
+        scan = self.settings.context.scan(read.source)
         for name in dict.fromkeys(name for one in reads for name in one.columns):
             if name not in scan.schema.names:
                 raise ColumnNotFoundError(

@@ -133,7 +133,7 @@ class EmbeddedAnswer:
         )
 
     def _match(self, view: ViewPlan) -> Match:
-        scan = view.source.scan(self._settings.context)
+        scan = self._settings.context.scan(view.source)
         check_columns(view, scan)
         unit = _unit(view, scan)
         newest = newest_allowed(self._rows.times, self._rows.time_unit, unit)

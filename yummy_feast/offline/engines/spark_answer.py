@@ -208,7 +208,7 @@ class _Look:
 
 def look_at(session: SparkSession, context: SourceContext, view: ViewPlan, rows: EntityRows, number: int) -> _Look:
     """The view's source now, its columns checked, what cannot matter pruned."""
-    scan = view.source.scan(context)
+    scan = context.scan(view.source)
     check_columns(view, scan)
     for name in filter(None, (view.time, view.created)):
         unit_of(name, scan.schema.field(name).type, scan.location)

@@ -69,7 +69,7 @@ class Range:
 def open_range(session: SparkSession, context: SourceContext, reads: Sequence[ReadPlan]) -> Range:
     """The source of ``reads`` as it is now, its columns checked."""
     read = reads[0]
-    scan = read.source.scan(context)
+    scan = context.scan(read.source)
     names = tuple(dict.fromkeys(name for one in reads for name in one.columns))
     for name in names:
         if name not in scan.schema.names:

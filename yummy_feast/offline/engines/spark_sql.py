@@ -164,7 +164,7 @@ def _has_alias(sql: str, position: int) -> bool:
 def _view_of(own: SparkSession, context: SourceContext, source: YummySource) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
-    scan = source.scan(context)
+    scan = context.scan(source)
     names = scan.schema.names
     frame = frame_of(own, scan, names).frame
     return frame.select(
