@@ -17,8 +17,7 @@ def test_a_task_leaves_no_archive_to_be_read_again(tmp_path: Path, monkeypatch: 
     archive = tmp_path / "zipped.zip"
     with ZipFile(archive, "w") as made:
         made.writestr("zipped_lately/__init__.py", "")
-        for name in "ab":
-            made.writestr(f"zipped_lately/{name}.py", f"x = '{name}'")
+        made.writestr("zipped_lately/a.py", "x = 'a'")
     monkeypatch.syspath_prepend(str(archive))
     read: list[str] = []
     real = zipimport._read_directory  # type: ignore[attr-defined]
@@ -29,9 +28,8 @@ def test_a_task_leaves_no_archive_to_be_read_again(tmp_path: Path, monkeypatch: 
         read.clear()
         importlib.invalidate_caches()
         assert read == []
-        with pytest.raises(ZeroDivisionError), task():
-            assert importlib.import_module("zipped_lately.b").x == "b"
-            raise ZeroDivisionError
+        with pytest.raises(ModuleNotFoundError), task():
+            importlib.import_module("zipped_lately.c")
         importlib.invalidate_caches()
         assert read == []
     finally:
