@@ -14,6 +14,7 @@ from yummy_feast.errors import YummyError
 from yummy_feast.sources.base import SeenPiece
 from yummy_feast.spark.carriers import carrier, carry
 from yummy_feast.spark.failures import told
+from yummy_feast.spark.workers import task
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -55,8 +56,8 @@ class _Reader:
     schema: pa.Schema
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
+        with task():
+            for number in (number for batch in batches for number in batch.column(0).to_pylist()):
                 try:
                     yield from self._rows(number)
                 except YummyError as error:
