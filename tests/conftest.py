@@ -40,9 +40,14 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """pyspark leaves the sockets of its results to the garbage collector; nobody here can close them."""
+    """What uses Spark runs in one process, which has the one session; everything else goes by its file.
+
+    pyspark leaves the sockets of its results to the garbage collector; nobody here can close them.
+    """
     for item in items:
-        if item.get_closest_marker("spark") or "spark_session" in getattr(item, "fixturenames", ()):
+        needs_spark = item.get_closest_marker("spark") or "spark_session" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("spark" if needs_spark else item.nodeid.partition("::")[0]))
+        if needs_spark:
             for ignored in (
                 "ignore:unclosed <socket:ResourceWarning",
                 "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
