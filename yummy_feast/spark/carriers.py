@@ -114,6 +114,9 @@ def restore(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return restore(values, kind.value_type).dictionary_encode().cast(kind)
     if pt.is_run_end_encoded(kind):
         return restore(values, kind.value_type)
+    if not len(values):
+        # Empty lists from Java have no offsets, not even the first, which everybody reads.
+        return pa.array([], kind)
     to = carrier(kind)
     if values.type != to:
         # Spark names the children of lists and structs as it likes, and says of some that they are never null.

@@ -17,6 +17,7 @@ from yummy_feast.offline.engines.codes import common_family
 from yummy_feast.offline.engines.matching import check_columns, span_of
 from yummy_feast.offline.engines.spark_conform import as_declared
 from yummy_feast.offline.engines.spark_join import SparkView, joined
+from yummy_feast.offline.engines.spark_ranges import fetched
 from yummy_feast.offline.engines.spark_rows import ROW, Asked, asked_of, asked_of_frame, wanted_keys
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.frame_rows import FrameRows
@@ -54,7 +55,7 @@ class SparkAnswer:
         """Feature columns, as the engine contract says."""
         with self._errors():
             looks, asked = self._looks(), self._asked(whole=False)
-            found = _in_order(self._selected(looks, asked).toArrow())
+            found = _in_order(fetched(self._selected(looks, asked)))
         return self._restored(looks, found)
 
     def together(self) -> pa.Table | None:
@@ -63,7 +64,7 @@ class SparkAnswer:
             return None
         with self._errors():
             looks, asked = self._looks(), self._asked(whole=True)
-            found = _in_order(self._selected(looks, asked).toArrow())
+            found = _in_order(fetched(self._selected(looks, asked)))
         own = {name: found.column(f"u{number}") for number, name in enumerate(asked.names)}
         features = self._restored(looks, found)
         return pa.table(own | dict(zip(features.column_names, features.columns, strict=True)))
