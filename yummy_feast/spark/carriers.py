@@ -192,6 +192,12 @@ def _list_of(
 
 def _restored_list(values: pa.Array, kind: pa.DataType) -> pa.Array:
     inner = restore(values.values, kind.value_type)
+    if pt.is_fixed_size_list(kind):
+        # Not by a cast, which crashes where lists are null and no items are there.
+        places = np.asarray(values.offsets)[:-1, np.newaxis] + np.arange(kind.list_size)
+        missing = np.repeat(np.asarray(values.is_null()), kind.list_size)
+        items = inner.take(pa.array(places.ravel(), pa.int64(), mask=missing))
+        return pa.FixedSizeListArray.from_arrays(items, type=kind, mask=_nulls(values))
     plain = pa.list_(kind.value_field)
     lists = pa.ListArray.from_arrays(_offsets(values), inner, plain, mask=_nulls(values))
     return lists if plain == kind else lists.cast(kind)

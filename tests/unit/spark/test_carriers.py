@@ -43,6 +43,9 @@ def test_there_and_back(column: pa.Array) -> None:
         assert back.to_pylist() == values.to_pylist()
         # What Spark sends back are slices as well.
         assert restore(travelling.slice(1), column.type).to_pylist() == values.to_pylist()[1:]
+    nothing = restore(pa.nulls(3, carrier(column.type)), column.type)
+    nothing.validate(full=True)
+    assert (nothing.type, nothing.to_pylist()) == (column.type, [None] * 3)
     assert restored(pa.chunked_array([], carrier(column.type)), column.type).type == column.type
 
 

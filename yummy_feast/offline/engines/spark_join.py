@@ -112,7 +112,7 @@ def _stage(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, featur
         for view in views
     ]
     # By value: executors then need no package of ours.
-    cloudpickle.register_pickle_by_value(spark_walk)
+    cast("Any", cloudpickle).register_pickle_by_value(spark_walk)
     # All rows of a key meet in one task, and nothing has to be sorted on the way.
     met = rows.repartition(*keys, *(["salt"] if asked.has_nulls else [])).drop("salt")
     answered = met.mapInArrow(
