@@ -6,6 +6,7 @@ own, which ``SparkCluster.driver`` starts.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from tests.unit.online.servers import free_port
 from yummy_feast.spark.jars import VARIABLE
 from yummy_feast.spark.java import find_java
 
+_PR_SET_PDEATHSIG = 1
 _PATIENCE = 90
 """Seconds for a process to come up on a busy machine."""
 
@@ -71,6 +73,7 @@ class SparkCluster:
             env=environment(),
             cwd=ROOT,
             start_new_session=True,
+            preexec_fn=ends_with_me,
         )
         self.processes.append(process)  # type: ignore[arg-type]
         return process
@@ -131,9 +134,16 @@ class SparkCluster:
                 env=environment(),
                 cwd=self.folder,
                 start_new_session=True,
+                preexec_fn=ends_with_me,
             )
         self.processes.append(process)
         return process
+
+
+def ends_with_me() -> None:
+    """In a process that is about to become another program: end when the tests do, however they do (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def spark_home() -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.spark_cluster import environment, spark_home
+from tests.spark_cluster import ends_with_me, environment, spark_home
 from tests.unit.online.servers import free_port, wait_for_port
 
 _PATIENCE = 120
@@ -42,6 +42,7 @@ def connect_server(folder: Path) -> Iterator[str]:
             env={**environment(), "SPARK_DAEMON_MEMORY": "1g"},
             cwd=folder,
             start_new_session=True,
+            preexec_fn=ends_with_me,
         )
     try:
         try:

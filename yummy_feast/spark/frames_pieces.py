@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from yummy_feast.sources.base import Piece
 
-_ALONE = 100
+_ALONE = 64
 """Pieces up to which each has a task of its own."""
 
 
@@ -36,7 +36,7 @@ def read_pieces(
     packed = tuple(cast("Any", dumps)(piece) for piece in pieces)
     reader = _Reader(packed, tuple(field.name for field in fields), _schema(fields, has_start))
     count = len(pieces)
-    tasks = max(min(count, _ALONE + count // 10), 1)
+    tasks = max(min(count, _ALONE + count // 32), 1)
     return session.range(0, count, 1, tasks).mapInArrow(cast("Any", reader), from_arrow_schema(reader.schema))
 
 
