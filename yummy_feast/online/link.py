@@ -78,8 +78,6 @@ class Link(asyncio.Protocol):
         self._read_timeout = read_timeout
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
-        # Whether the loop sends what is written in one of its turns with one system call.
-        self._coalesces = type(self._loop).__module__.startswith("uvloop")
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(protocolError=exceptions.InvalidResponse, replyError=reply_error)
@@ -153,23 +151,17 @@ class Link(asyncio.Protocol):
         self._was_used = True
         self._replies_due += slot.count
         self._bytes_due += slot.size
-        self._slots.append(slot)
-        packed, slot.packed = slot.packed, b""
-        # Others of the same turn of the loop leave together: a system call costs more than all of a small request.
-        if self._coalesces:
-            self._write(packed)
-            return
         if not self._out:
+            # Others of the same turn of the loop leave together: a system call costs more than all of a small request.
             self._loop.call_soon(self._flush)
-        self._out.append(packed)
+        self._out.append(slot.packed)
+        self._slots.append(slot)
+        slot.packed = b""
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        self._write(out[0] if len(out) == 1 else b"".join(out))
-
-    def _write(self, packed: bytes) -> None:
-        if self._transport is not None and self._failure is None:
-            self._transport.write(packed)
+        if out and self._transport is not None and self._failure is None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _admit(self) -> None:
         """Send what waited, first come first served."""

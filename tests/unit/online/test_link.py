@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-import uvloop
 from redis import exceptions
 
 from tests.unit.online.links import GET, encoded, turn, wired
@@ -47,18 +46,6 @@ def test_requests_of_one_turn_leave_in_one_write() -> None:
         await link.aclose()
 
     asyncio.run(main())
-
-
-def test_uvloop_is_left_to_send_them_together() -> None:
-    async def main() -> None:
-        link, wire = wired()
-        futures = [link.exchange(b"%d" % number, 1) for number in range(3)]
-        assert wire.writes == [b"0", b"1", b"2"]
-        link.data_received(b":0\r\n:1\r\n:2\r\n")
-        assert [await future for future in futures] == [[0], [1], [2]]
-        await link.aclose()
-
-    uvloop.run(main())
 
 
 def test_a_cancelled_request_shifts_nobody() -> None:
