@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Any, Final, Protocol, cast
 
 import hiredis
@@ -27,6 +28,8 @@ _MOST_REPLIES: Final = 16 * 1024
 _MOST_BYTES: Final = 16 * 1024 * 1024
 # A loop that was blocked sees the timer before the bytes that waited with it: look again before giving up.
 _SECOND_LOOK: Final = 0.05
+# Seconds for which a server keeps looking for the reply to the only request it has sent.
+_PATIENCE: Final = 1e-4
 PING: Final = pack("PING")
 CLOSED: Final = "this process closed the connection"
 
@@ -162,6 +165,13 @@ class Link(asyncio.Protocol):
         out, self._out = self._out, []
         if out and self._transport is not None and self._failure is None:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if len(self._slots) == 1 and not asyncio.isfuture(self._slots[0].future):
+                self._look_again(perf_counter() + _PATIENCE)
+
+    def _look_again(self, until: float) -> None:
+        """Keep the loop from falling asleep while a single request is under way: to wake up takes longer than Redis."""
+        if len(self._slots) == 1 and perf_counter() < until:
+            self._loop.call_soon(self._look_again, until)
 
     def _admit(self) -> None:
         """Send what waited, first come first served."""
