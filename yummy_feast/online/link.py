@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Any, Final, Protocol, cast
 
 import hiredis
@@ -27,6 +28,8 @@ _MOST_REPLIES: Final = 16 * 1024
 _MOST_BYTES: Final = 16 * 1024 * 1024
 # A loop that was blocked sees the timer before the bytes that waited with it: look again before giving up.
 _SECOND_LOOK: Final = 0.05
+# Seconds for which a server keeps looking for the reply to the only request it has sent.
+_PATIENCE: Final = 1e-4
 PING: Final = pack("PING")
 CLOSED: Final = "this process closed the connection"
 
@@ -78,8 +81,6 @@ class Link(asyncio.Protocol):
         self._read_timeout = read_timeout
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
-        # Whether the loop sends what is written in one of its turns with one system call.
-        self._coalesces = type(self._loop).__module__.startswith("uvloop")
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(protocolError=exceptions.InvalidResponse, replyError=reply_error)
@@ -153,23 +154,24 @@ class Link(asyncio.Protocol):
         self._was_used = True
         self._replies_due += slot.count
         self._bytes_due += slot.size
-        self._slots.append(slot)
-        packed, slot.packed = slot.packed, b""
-        # Others of the same turn of the loop leave together: a system call costs more than all of a small request.
-        if self._coalesces:
-            self._write(packed)
-            return
         if not self._out:
+            # Others of the same turn of the loop leave together: a system call costs more than all of a small request.
             self._loop.call_soon(self._flush)
-        self._out.append(packed)
+        self._out.append(slot.packed)
+        self._slots.append(slot)
+        slot.packed = b""
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        self._write(out[0] if len(out) == 1 else b"".join(out))
+        if out and self._transport is not None and self._failure is None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if len(self._slots) == 1 and not asyncio.isfuture(self._slots[0].future):
+                self._look_again(perf_counter() + _PATIENCE)
 
-    def _write(self, packed: bytes) -> None:
-        if self._transport is not None and self._failure is None:
-            self._transport.write(packed)
+    def _look_again(self, until: float) -> None:
+        """Keep the loop from falling asleep while a single request is under way: to wake up takes longer than Redis."""
+        if len(self._slots) == 1 and perf_counter() < until:
+            self._loop.call_soon(self._look_again, until)
 
     def _admit(self) -> None:
         """Send what waited, first come first served."""

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-import uvloop
 from redis import exceptions
 
 from tests.unit.online.links import GET, encoded, turn, wired
@@ -49,16 +48,51 @@ def test_requests_of_one_turn_leave_in_one_write() -> None:
     asyncio.run(main())
 
 
-def test_uvloop_is_left_to_send_them_together() -> None:
+class Ticket:
+    """Who waits without a future."""
+
+    def __init__(self) -> None:
+        self.replies: list[Any] = []
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, replies: list[Any]) -> None:
+        self.replies = replies
+
+    def set_exception(self, error: Exception) -> None:
+        raise error
+
+    def cancel(self) -> None:
+        raise AssertionError("given up")
+
+
+@pytest.mark.parametrize(("requests", "patience", "looks"), [(1, 60.0, True), (2, 60.0, False), (1, 0.0, False)])
+def test_the_loop_stays_awake_for_a_request_that_is_alone(
+    monkeypatch: pytest.MonkeyPatch, requests: int, patience: float, looks: bool
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", patience)
+    seen: list[float] = []
+    look_again = module.Link._look_again
+    monkeypatch.setattr(module.Link, "_look_again", lambda link, until: (seen.append(until), look_again(link, until)))
+
     async def main() -> None:
-        link, wire = wired()
-        futures = [link.exchange(b"%d" % number, 1) for number in range(3)]
-        assert wire.writes == [b"0", b"1", b"2"]
-        link.data_received(b":0\r\n:1\r\n:2\r\n")
-        assert [await future for future in futures] == [[0], [1], [2]]
+        link, _ = wired()
+        tickets = [Ticket() for _ in range(requests)]
+        for ticket in tickets:
+            link.send(GET, 1, ticket)
+        for _ in range(5):
+            await turn()
+        assert (len(seen) > 5) is looks
+        link.data_received(b":1\r\n" * requests)
+        assert [ticket.replies for ticket in tickets] == [[1]] * requests
+        await turn()
+        before = len(seen)
+        await turn()
+        assert len(seen) == before
         await link.aclose()
 
-    uvloop.run(main())
+    asyncio.run(main())
 
 
 def test_a_cancelled_request_shifts_nobody() -> None:
