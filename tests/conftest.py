@@ -39,6 +39,7 @@ def s3_server() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What uses Spark runs in one process, which has the one session; everything else goes by its file.
 
