@@ -130,7 +130,8 @@ def _weather(raw: pd.DataFrame, shift: pd.Timedelta) -> pd.DataFrame:
 
 
 def _planes(raw: pd.DataFrame, start: pd.Timestamp) -> pd.DataFrame:
-    known = start.tz_convert("UTC").floor("D") - _HOUR
+    # Before any prediction about the first flights, and not so long before that it counts as older than the history.
+    known = start.tz_convert("UTC").floor("h") - 12 * _HOUR
     return pd.DataFrame(
         {
             "tailnum": raw["tailnum"],

@@ -215,3 +215,12 @@ def test_new_tables_leave_nothing_of_the_old_online(demo_run: dict[str, Any], re
     before_the_push = pd.to_datetime(again["board"]["delays_as_of"], utc=True)
     assert before_the_push.notna().any()
     assert (before_the_push.isna() | (before_the_push == before_the_push.dt.floor("h"))).all()
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 23))
+def test_the_aircraft_are_known_whatever_the_time_of_day(hour: int) -> None:
+    moment = NOW.floor("D") + pd.Timedelta(hours=hour, minutes=45)
+    known = history.read(moment, days=14)
+    first = known.flights["predict_at"].min()
+    assert len(known.planes)
+    assert (known.planes["event_timestamp"] < first).all()
