@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -26,6 +26,8 @@ _TOKEN = re.compile(
       | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+# Comments, and what may stand between statements.
+_NOTHING: Final = re.compile(r"--[^\n]*|/\*.*?\*/|[\s;]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,19 @@ def run(session: SparkSession, context: SourceContext, sql: str, sources: Mappin
     """
     from pyspark.errors import AnalysisException, ParseException
 
+    if not _NOTHING.sub("", sql):
+        raise _no_select("there is nothing", sql, sources)
     own = _session_for_sql(session)
     known = {name.casefold(): source for name, source in sources.items()}
     text = _with_views(own, context, sql, known)
+    # What makes a frame of rows makes its session the active one, which others ask for.
+    session.createDataFrame([], "nothing int")
     try:
         # Parsed and analysed, and only ever a query: nothing else may follow these two words.
         own.sql(f"DESCRIBE QUERY {text}")
         return own.sql(text)
     except ParseException as error:
-        raise EntityRowsError(
-            f"entity rows as SQL must be one SELECT statement: {plain(error)}",
-            hint=f"got: {' '.join(sql.split())[:80]}; {listed(sources)}",
-        ) from error
+        raise _no_select(plain(error), sql, sources) from error
     except AnalysisException as error:
         raise failed(error, sources) from error
 
@@ -73,6 +76,13 @@ def answer(session: SparkSession, context: SourceContext, sql: str, sources: Map
             if (error.getCondition() or "").startswith(("CAST_", "DIVIDE_", "ARITHMETIC_", "INVALID_")):
                 raise failed(error, sources) from error
             raise
+
+
+def _no_select(why: str, sql: str, sources: Mapping[str, YummySource]) -> EntityRowsError:
+    return EntityRowsError(
+        f"entity rows as SQL must be one SELECT statement: {why}",
+        hint=f"got: {' '.join(sql.split())[:80]}; {listed(sources)}",
+    )
 
 
 def failed(error: Exception, sources: Mapping[str, YummySource]) -> EntityRowsError:
