@@ -33,24 +33,29 @@ def open_feature_store(filename: str) -> FeatureStore:
     document = load_yaml(os.path.expandvars(read_text(filename)), filename, fill=False)
     if not isinstance(document, dict):
         raise ConfigError(f"{filename}: is not a mapping of keys to values", hint="is it a feature_store.yaml?")
-    is_lazy = _is_stock_offline(document)
-    if is_lazy:
+    stock = _stock_offline(document)
+    if stock:
         # Feast loads a store that is named by its type alone when somebody asks for it: who only serves does without
         # the 27 MB of dask.
-        document["offline_store"] = document.get("offline_store", {}).get("type", "dask")
+        document["offline_store"] = stock
     with _named(filename):
         config = RepoConfig(**document)
         config.repo_path = repo_path
         store = FeatureStore(repo_path=str(repo_path), config=config)
         # Built when they are first read: what is wrong with them belongs to the file, too.
-        _ = (None if is_lazy else config.offline_store, store.provider)
+        if not stock:
+            _ = config.offline_store
+        _ = store.provider
     return store
 
 
-def _is_stock_offline(document: dict[str, Any]) -> bool:
-    """Whether it is Feast's own offline store for files, without any setting."""
+def _stock_offline(document: dict[str, Any]) -> str | None:
+    """The type of Feast's own offline store for files, if that is what is named, without any setting."""
     given = document.get("offline_store", {})
-    return isinstance(given, dict) and given.get("type", "dask") in _STOCK_OFFLINE and not given.keys() - {"type"}
+    if not isinstance(given, dict) or given.keys() - {"type"}:
+        return None
+    kind = given.get("type", "dask")
+    return kind if kind in _STOCK_OFFLINE else None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,6 @@ import msgspec
 from yummy_feast.errors import (
     ConfigError,
     OnlineRequestError,
-    OnlineStoreError,
     RowDecodeError,
     YummyError,
     nearest,
@@ -27,7 +27,7 @@ from yummy_feast.errors import (
 from yummy_feast.online.answer import OnlineFeatures, Rows, Status
 from yummy_feast.online.redis_errors import REDIS_ERRORS, translate
 from yummy_feast.online.request import to_columns
-from yummy_feast.online.retrieval import Question, answer_async, ask, fetch_async
+from yummy_feast.online.retrieval import Question, answer_async, ask
 from yummy_feast.serving.features import refusals
 from yummy_feast.serving.features.endpoint import FeaturesEndpoint, Stages, compiled
 from yummy_feast.serving.features.request import FeaturesRequest, Selection, decode_with, selection_of
@@ -107,13 +107,13 @@ class CompatEndpoint(FeaturesEndpoint):
         async with self._way.turn(served, length):
             is_large = served.is_large(length)
             features = await self._read_all(question, served, stages, in_thread=is_large or served.is_slow)
-            told, versions = as_feast(features), request.include_feature_view_version_metadata
-            rendering = served.rendering(question.binding)
+            render = partial(
+                served.rendering(question.binding).render,
+                as_feast(features),
+                versions=request.include_feature_view_version_metadata,
+            )
             try:
-                if is_large:
-                    answer = await asyncio.to_thread(rendering.render, told, versions=versions)
-                else:
-                    answer = rendering.render(told, versions=versions)
+                answer = await asyncio.to_thread(render) if is_large else render()
             except YummyError as error:
                 raise refusals.of_damage(error) from error
         stages.assembled = ended = perf_counter()
@@ -124,13 +124,7 @@ class CompatEndpoint(FeaturesEndpoint):
 
     async def _read_all(self, question: Question, served: Served, stages: Stages, *, in_thread: bool) -> OnlineFeatures:
         mux = self._way.mux()
-        try:
-            replies = await fetch_async(question, mux)
-        except OnlineStoreError as error:
-            raise refusals.of_store(error) from error
-        except REDIS_ERRORS as error:
-            raise refusals.of_store(translate(error, self._settings)) from error
-        stages.fetched = perf_counter()
+        replies = await self._fetched(question, mux, stages)
         try:
             return await answer_async(question, replies, mux, self._book, in_thread=in_thread)
         except RowDecodeError as error:

@@ -124,13 +124,7 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
     async def _answer(self, asked: _Asked, stages: Stages) -> bytes:
         served, question = asked.served, asked.question
         mux = self._way.mux()
-        try:
-            replies = await fetch_async(question, mux)
-        except OnlineStoreError as error:
-            raise refusals.of_store(error) from error
-        except REDIS_ERRORS as error:
-            raise refusals.of_store(translate(error, self._settings)) from error
-        stages.fetched = perf_counter()
+        replies = await self._fetched(question, mux, stages)
         try:
             if question.length == 1 and not served.on_demand:
                 return _row_told(asked, await answer_row_async(question, replies, mux, self._book))
@@ -149,6 +143,17 @@ class FeaturesEndpoint(Endpoint, QuickEndpoint[Stages, FeatureMetrics, _Asked]):
             raise refusals.of_entities(error) from error
         except YummyError as error:
             raise refusals.of_damage(error) from error
+
+    async def _fetched(self, question: Question, mux: AnyMux, stages: Stages) -> list[list[Reply]]:
+        """Redis' replies. RefusedError."""
+        try:
+            replies = await fetch_async(question, mux)
+        except OnlineStoreError as error:
+            raise refusals.of_store(error) from error
+        except REDIS_ERRORS as error:
+            raise refusals.of_store(translate(error, self._settings)) from error
+        stages.fetched = perf_counter()
+        return replies
 
     def begin(self, scope: Scope, body: bytes, stages: Stages) -> tuple[_Asked, Read] | None:
         """What ``answer`` does before it asks Redis, where nothing has to be waited for."""

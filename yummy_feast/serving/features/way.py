@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Large answers that are made at a time: Redis works for one while we write the other. Each holds megabytes, and more
 # of them would end no sooner: their threads share one interpreter.
 _LARGE_AT_ONCE: Final = 2
-_AT_ONCE: Final = nullcontext()
+_NO_TURN: Final = nullcontext()
 
 
 class Way:
@@ -33,7 +33,7 @@ class Way:
 
     def turn(self, served: Served, rows: int) -> AbstractAsyncContextManager[Any]:
         """What to hold from the question to Redis to the bytes of the answer: large ones wait for each other."""
-        return self._large_turn() if served.is_large(rows) else _AT_ONCE
+        return self._large_turn() if served.is_large(rows) else _NO_TURN
 
     @asynccontextmanager
     async def _large_turn(self) -> AsyncIterator[None]:
