@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -56,26 +57,39 @@ def report(**values: object) -> None:
 
 
 def resident_memory() -> int:
-    """Bytes of this process's memory that are resident now; 0 where the system does not say."""
-    status = Path("/proc/self/status")
-    return _status_kilobytes("VmRSS") * 1024 if status.exists() else 0
+    """Bytes resident now in this process and those it started; 0 where the system does not say."""
+    return 1024 * sum(_status_kilobytes("VmRSS", process) for process in _family())
 
 
 def peak_memory() -> int:
-    """The most memory in bytes that was ever resident in this process, plus that of its largest finished child."""
+    """The most bytes ever resident in this process, in each that it started and that still runs (a JVM, its workers),
+    and in the largest one that ended.
+    """
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    if Path("/proc/self/status").exists():
+    if family := _family():
         # Not ru_maxrss: a new process starts with that of the process it was forked from.
-        return (_status_kilobytes("VmHWM") + children) * 1024
+        return (sum(_status_kilobytes("VmHWM", process) for process in family) + children) * 1024
     # macOS counts in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + children
 
 
-def _status_kilobytes(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise LookupError(f"/proc/self/status has no {name}")
+def _family(process: int | None = None) -> list[int]:
+    """This process and those it started, theirs included; none where there is no /proc."""
+    process = process or os.getpid()
+    found = [process] if Path(f"/proc/{process}/status").exists() else []
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [each for child in children.read_text().split() for each in _family(int(child))]
+    return found
+
+
+def _status_kilobytes(name: str, process: int) -> int:
+    """0 for a process that has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+    return 0
 
 
 def median(runs: Sequence[Usage]) -> Usage:

@@ -20,6 +20,7 @@ from benchmarks.measure import ContenderError, Usage, gigabytes, machine, median
 from benchmarks.offline_answer import Verdict, answer, judge, prove, read_arrow
 from benchmarks.offline_contenders import CONTENDERS
 from benchmarks.offline_data import WARM_UP, Shape, prepare
+from benchmarks.offline_growth import growth, judged, sizes
 
 PACKAGES = ("feast", "duckdb", "pyarrow", "pandas", "numpy")
 
@@ -72,7 +73,9 @@ def measure(names: Sequence[str], shape: Shape, folder: Path, repeat: int, timeo
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    ours = next((median(outcome.runs) for outcome in outcomes if outcome.name == "ours" and outcome.counts), None)
+    """The table's lines; what the others are compared with is ours where it takes part, else the Spark engine."""
+    shown = {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
+    ours = shown.get("ours") or shown.get("spark")
     rows = []
     for outcome in outcomes:
         contender = CONTENDERS[outcome.name]
@@ -110,13 +113,16 @@ def shortcomings(outcome: Outcome) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What this project promises about one figure beside another contender's: ``words`` with the ratio put in."""
+    """What this project promises about one figure beside another contender's: ``words`` with the ratio put in.
+    mine: whose figure.
+    """
 
     other: str
     figure: str
     words: str
     at_least: float = 0
     at_most: float = float("inf")
+    mine: str = "ours"
 
     def line(self, ours: Usage, other: Usage) -> tuple[bool, str]:
         mine, theirs = getattr(ours, self.figure), getattr(other, self.figure)
@@ -130,6 +136,7 @@ FLOORS = (
     Floor("feast-dask", "seconds", "{} times faster than Feast's dask store", at_least=25),
     Floor("plain-asof", "seconds", "{} of the time of a plain ASOF join", at_most=1.6),
     Floor("feast-duckdb", "peak", "{} of the peak memory of Feast's duckdb store", at_most=0.7),
+    Floor("feast-spark", "seconds", "engine: spark {} times faster than Feast's Spark store", at_least=3, mine="spark"),
 )
 
 
@@ -140,9 +147,11 @@ def promise(kept: bool, words: str) -> tuple[bool, str]:
 def floors(outcomes: Sequence[Outcome]) -> list[tuple[bool, str]]:
     """Each promise that this run can tell about: whether it was kept, and the line to print."""
     shown = {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
-    found = []
-    if "ours" in shown:
-        found += [floor.line(shown["ours"], shown[floor.other]) for floor in FLOORS if floor.other in shown]
+    found = [
+        floor.line(shown[floor.mine], shown[floor.other])
+        for floor in FLOORS
+        if floor.mine in shown and floor.other in shown
+    ]
     for outcome in outcomes:
         if outcome.name == "ours-1gb":
             peak = f" (peak {gigabytes(shown[outcome.name].peak)})" if outcome.counts else ""
@@ -153,16 +162,24 @@ def floors(outcomes: Sequence[Outcome]) -> list[tuple[bool, str]]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0],
-        epilog="example: benchmarks/offline.py --engines ours,feast-duckdb --repeat 3",
+        epilog="examples: --engines ours,feast-duckdb --repeat 3; with Java,"
+        " --engines ours,spark,feast-spark --entities 500,5000,50000,500000",
     )
     standard = Shape()
-    parser.add_argument("--rows", type=int, default=standard.rows, help="rows per feature view (%(default)s)")
-    parser.add_argument("--entities", type=int, default=standard.entities, help="entity rows (%(default)s)")
+    several = "; several with commas: one size after the other"
+    parser.add_argument(
+        "--rows", type=_numbers, default=[standard.rows], help=f"rows per feature view ({standard.rows}{several})"
+    )
+    parser.add_argument(
+        "--entities", type=_numbers, default=[standard.entities], help=f"entity rows ({standard.entities}{several})"
+    )
     parser.add_argument("--views", type=int, default=standard.views, help="feature views (%(default)s)")
     parser.add_argument("--features", type=int, default=standard.features, help="features per view (%(default)s)")
     parser.add_argument("--keys", type=int, default=standard.keys, help="distinct keys (%(default)s)")
     parser.add_argument("--ttl-days", type=int, default=standard.ttl_days, help="ttl of every view (%(default)s)")
-    parser.add_argument("--engines", default=",".join(CONTENDERS), help="contenders, in turn (%(default)s)")
+    usual = ",".join(name for name, contender in CONTENDERS.items() if not contender.asked)
+    named = ", ".join(name for name, contender in CONTENDERS.items() if contender.asked)
+    parser.add_argument("--engines", default=usual, help=f"contenders, in turn (%(default)s; with Java also {named})")
     parser.add_argument("--repeat", type=int, default=5, help="runs of each; the median counts (%(default)s)")
     parser.add_argument("--timeout", type=float, default=600, help="seconds before a run is given up (%(default)s)")
     parser.add_argument("--data", type=Path, default=None, help="where generated data is kept (a temporary folder)")
@@ -172,42 +189,70 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in options.engines:
         if name not in CONTENDERS:
             parser.error(f"unknown engine '{name}': known are {', '.join(CONTENDERS)}")
+    rest = Shape(views=options.views, features=options.features, keys=options.keys, ttl_days=options.ttl_days)
+    try:
+        options.shapes = sizes(options.rows, options.entities, rest)
+    except ValueError as error:
+        parser.error(str(error))
     return options
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    shape = Shape(options.rows, options.entities, options.views, options.features, options.keys, options.ttl_days)
     folder = options.data or Path(tempfile.gettempdir()) / "yummy-feast-benchmarks"
-    outcomes = measure(options.engines, shape, folder, options.repeat, options.timeout)
+    measured = [
+        (shape, measure(options.engines, shape, folder, options.repeat, options.timeout)) for shape in options.shapes
+    ]
     # The promises are about the standard size; a small run measures overheads, a huge one the disk.
-    kept = floors(outcomes) if shape == Shape() else []
+    kept = [line for shape, outcomes in measured if shape == Shape() for line in floors(outcomes)]
+    seconds = [
+        {outcome.name: median(outcome.runs).seconds for outcome in outcomes if outcome.counts}
+        for _, outcomes in measured
+    ]
+    kept += [promise(*line) for line in judged("spark", options.shapes, seconds)]
     if options.json:
-        print(json.dumps(as_json(shape, outcomes, kept), indent=2))
+        print(json.dumps(as_json(measured, kept), indent=2))
     else:
-        print(f"{shape.entities:,} entity rows x {shape.views} views x {shape.features} features,")
-        print(f"{shape.rows:,} rows a view, ttl {shape.ttl_days} days\n{machine(*PACKAGES)}\n")
-        head = ["", "time (runs)", "/ ours", "peak memory", "/ ours", "at start", "rows lost", "rows different", ""]
-        print(table(head, lines(outcomes)), *(line for _, line in kept), sep="\n")
-    return 0 if all(outcome.counts for outcome in outcomes) else 1
+        print(machine(*PACKAGES))
+        for shape, outcomes in measured:
+            show(shape, outcomes)
+        if len(measured) > 1:
+            titles = {name: CONTENDERS[name].title for name in options.engines}
+            print(growth(titles, options.shapes, seconds), "\n")
+        print(*(line for _, line in kept), sep="\n")
+    return 0 if all(outcome.counts for _, outcomes in measured for outcome in outcomes) else 1
 
 
-def as_json(shape: Shape, outcomes: Sequence[Outcome], kept: Sequence[tuple[bool, str]]) -> dict[str, Any]:
-    contenders = {
-        outcome.name: {
-            "title": CONTENDERS[outcome.name].title,
-            "failure": outcome.failure or None,
-            "verdict": asdict(outcome.worst) if outcome.verdicts else None,
-            "median": asdict(median(outcome.runs)) if outcome.counts else None,
-            "runs": [asdict(run) for run in outcome.runs] if outcome.counts else [],
-        }
-        for outcome in outcomes
-    }
+def show(shape: Shape, outcomes: Sequence[Outcome]) -> None:
+    print(f"\n{shape.entities:,} entity rows x {shape.views} views x {shape.features} features,")
+    print(f"{shape.rows:,} rows a view, ttl {shape.ttl_days} days\n")
+    head = ["", "time (runs)", "/ ours", "peak memory", "/ ours", "at start", "rows lost", "rows different", ""]
+    print(table(head, lines(outcomes)), "\n")
+
+
+def as_json(measured: Sequence[tuple[Shape, Sequence[Outcome]]], kept: Sequence[tuple[bool, str]]) -> dict[str, Any]:
+    """``machine``, ``floors``, and ``sizes``: per size its shape and contenders."""
     return {
         "machine": machine(*PACKAGES),
-        "shape": asdict(shape),
-        "contenders": contenders,
+        "sizes": [
+            {"shape": asdict(shape), "contenders": {outcome.name: _as_json(outcome) for outcome in outcomes}}
+            for shape, outcomes in measured
+        ],
         "floors": [{"kept": ok, "line": line} for ok, line in kept],
+    }
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "title": CONTENDERS[outcome.name].title,
+        "failure": outcome.failure or None,
+        "verdict": asdict(outcome.worst) if outcome.verdicts else None,
+        "median": asdict(median(outcome.runs)) if outcome.counts else None,
+        "runs": [asdict(run) for run in outcome.runs] if outcome.counts else [],
     }
 
 

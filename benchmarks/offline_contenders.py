@@ -7,28 +7,36 @@ reports seconds and memory, and writes its answer to the Arrow file RESULT, wher
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import peak_memory, report, resident_memory
 from benchmarks.offline_data import Shape, shape_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 Fetch = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Who takes part. wrong: why its answer cannot be right, else empty. repeats: at most."""
+    """Who takes part. wrong: why its answer cannot be right, else empty. repeats: at most. asked: takes part only if it
+    is named (it needs Java).
+    """
 
     title: str
     prepare: Callable[[Shape, Path, Path], Fetch]
     wrong: str = ""
     repeats: int = 99
+    asked: bool = False
 
 
 def ours(memory_limit: str | None = None) -> Callable[[Shape, Path, Path], Fetch]:
@@ -50,6 +58,53 @@ def feast_store(kind: str) -> Callable[[Shape, Path, Path], Fetch]:
         return through_feast(shape, folder, repo, {"type": kind}, FileSource)
 
     return prepare
+
+
+def on_spark() -> Callable[[Shape, Path, Path], Fetch]:
+    def prepare(shape: Shape, folder: Path, repo: Path) -> Fetch:
+        from yummy_feast import ParquetSource
+
+        spark_session()
+        return through_feast(
+            shape, folder, repo, {"type": "yummy_feast.YummyOfflineStore", "engine": "spark"}, ParquetSource
+        )
+
+    return prepare
+
+
+def feast_on_spark() -> Callable[[Shape, Path, Path], Fetch]:
+    def prepare(shape: Shape, folder: Path, repo: Path) -> Fetch:
+        from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+
+        spark_session()
+        make_source = partial(SparkSource, file_format="parquet")
+        return through_feast(shape, folder, repo, {"type": "spark"}, make_source)
+
+    return prepare
+
+
+def spark_session() -> SparkSession:
+    """The session both Spark stores find: made once per process, with more memory than either of them needs here."""
+    from pyspark.sql import SparkSession
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 6 // 10 >> 20
+    # Executors' Python is the driver's; files beside nothing of the user's.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    scratch = tempfile.gettempdir()
+    settings = {
+        "spark.driver.memory": f"{memory}m",
+        "spark.driver.maxResultSize": "0",
+        "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch}",
+        "spark.local.dir": scratch,
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(4 * cores),
+        "spark.sql.warehouse.dir": str(Path(scratch, "yummy-feast-benchmarks-warehouse")),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    return SparkSession.builder.master(f"local[{cores}]").config(map=settings).getOrCreate()
 
 
 def through_feast(
@@ -111,6 +166,10 @@ CONTENDERS = {
     "plain-asof": Contender("DuckDB ASOF join by hand", plain_asof, wrong="no ttl, ties at random"),
     "feast-duckdb": Contender("Feast's duckdb store", feast_store("duckdb")),
     "feast-dask": Contender("Feast's dask store", feast_store("dask"), wrong="loses rows, ties at random", repeats=1),
+    "spark": Contender("yummy, engine: spark", on_spark(), asked=True),
+    "feast-spark": Contender(
+        "Feast's Spark store", feast_on_spark(), wrong="repeats rows, ties at random", repeats=2, asked=True
+    ),
 }
 
 

@@ -72,7 +72,7 @@ def test_a_wrong_answer_gets_no_figure() -> None:
     (line,) = offline.lines([wrong])
     assert line[1:6] == ["-"] * 5
     assert "WRONG" in line[-1]
-    assert offline.as_json(SMALL, [wrong], [])["contenders"]["feast-duckdb"]["median"] is None
+    assert offline.as_json([(SMALL, [wrong])], [])["sizes"][0]["contenders"]["feast-duckdb"]["median"] is None
     read_back = materialize.Outcome("ours", keys=10, runs=[run], wrong=1)
     assert "1.25" not in str(materialize.lines([read_back]))
     assert materialize.as_json([read_back], [])["contenders"]["ours"]["rows_per_second"] is None
@@ -248,7 +248,7 @@ def test_floors_read_what_the_store_reads(tmp_path: Path) -> None:
 def test_runs_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = ["--rows", "3000", "--entities", "800", "--keys", "60", "--repeat", "1", "--data", str(tmp_path), "--json"]
     assert offline.main([*size, "--engines", "ours,ours-1gb,plain-asof,feast-duckdb,feast-dask"]) == 0
-    found = json.loads(capsys.readouterr().out)["contenders"]
+    found = json.loads(capsys.readouterr().out)["sizes"][0]["contenders"]
     for name in ("ours", "ours-1gb", "feast-duckdb"):
         assert found[name]["failure"] is None
         verdict = found[name]["verdict"]
