@@ -66,6 +66,11 @@ class FetchRecord:
         self.looks = Looks() if lock is None else self._looks_of(lock)
         self.context = replace(context, looks=self.looks)
 
+    @property
+    def proves(self) -> bool:
+        """Whether this is a replay, and of a lockfile with an answer to compare with."""
+        return self._lock is not None and self._lock.answer is not None
+
     # ---------------------------------------------------------------------------------------- as the fetch goes
 
     def given(

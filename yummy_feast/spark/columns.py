@@ -101,7 +101,7 @@ def natural(column: Column, kind: pa.DataType) -> Column:
         return F.date_from_unix_date(column)
     if pt.is_uint64(kind):
         wide = column.cast("decimal(20,0)")
-        return F.when(column < 0, wide + F.lit(2**64).cast("decimal(20,0)")).otherwise(wide).cast("decimal(20,0)")
+        return F.when(column < 0, wide + F.lit(str(2**64)).cast("decimal(20,0)")).otherwise(wide).cast("decimal(20,0)")
     if is_list(kind) and _needs_natural(kind):
         return F.transform(column, lambda x: natural(x, kind.value_type))
     if pt.is_map(kind):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from yummy_feast.errors import EntityRowsError
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors, summary
 from yummy_feast.spark.frames import frame_of
@@ -71,7 +72,7 @@ def answer(session: SparkSession, context: SourceContext, sql: str, sources: Map
     frame = run(session, context, sql, sources)
     with spark_errors("the entity rows' SQL"):
         try:
-            return frame.toArrow()
+            return fetched(frame)
         except PySparkException as error:
             if (error.getCondition() or "").startswith(("CAST_", "DIVIDE_", "ARITHMETIC_", "INVALID_")):
                 raise failed(error, sources) from error
