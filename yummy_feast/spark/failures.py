@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from yummy_feast import errors
 from yummy_feast.errors import MissingExtraError, RetrievalError, SourceReadError, YummyError
+from yummy_feast.spark.jars import fetch_command
 
 _MARK = "yummy_feast error: "
 _TOLD = re.compile(re.escape(_MARK) + r"(\{.*\})")
@@ -17,20 +18,21 @@ _NO_CLASS = re.compile(
     r"|Cannot find catalog plugin class for catalog '\w+': (?P<catalog>[\w.$]+)"
     r"|No FileSystem for scheme \"?(?P<scheme>\w+)"
 )
-_JARS = {
-    "org.apache.hadoop.fs.s3a": "S3",
-    "software.amazon.awssdk.services.s3": "S3",
-    "s3": "S3",
-    "org.apache.hadoop.fs.azurebfs": "azure",
+_NEEDS = {
+    "org.apache.hadoop.fs.s3a.": "s3",
+    "software.amazon.awssdk.services.s3.": "s3",
+    "s3": "s3",
+    "org.apache.hadoop.fs.azurebfs.": "azure",
     "abfs": "azure",
-    "software.amazon.awssdk.services.glue": "glue",
-    "software.amazon.awssdk.services.dynamodb": "glue",
-    "org.apache.iceberg.aws": "glue",
-    "org.apache.iceberg": "Iceberg",
-    "io.delta": "Delta",
-    "org.apache.spark.sql.delta": "Delta",
+    "software.amazon.awssdk.services.glue.": "glue",
+    "software.amazon.awssdk.services.dynamodb.": "glue",
+    "org.apache.iceberg.": "iceberg",
+    "iceberg.": "iceberg",
+    "io.delta.": "delta",
+    "org.apache.spark.sql.delta.": "delta",
+    "delta.": "delta",
 }
-"""Where a missing class or scheme begins, and whose jars have it; the small ones are asked for by that name."""
+"""How a missing class or scheme begins, and which of ``pins.PACKAGES`` has it."""
 _NO_PACKAGE = re.compile(r"No module named '(yummy_feast|feast|pyarrow|numpy)")
 
 
@@ -47,7 +49,7 @@ def spark_errors(what: str) -> Iterator[None]:
 
     Raises:
         YummyError: as a piece raised it on an executor. SourceReadError: a file could not be read.
-        MissingExtraError: executors lack this package. RetrievalError: anything else of Spark's.
+        MissingExtraError: executors lack this package, or Spark a jar. RetrievalError: anything else of Spark's.
     """
     try:
         from py4j.protocol import Py4JError
@@ -75,23 +77,22 @@ def translated(error: Exception, what: str) -> YummyError:
             f"{what}: the executors of Spark have no package '{missing.group(1)}', which reads this source",
             hint="pip install 'yummy-feast[spark]' on every executor, or ship it with spark.submit.pyFiles",
         )
-    jars = _missing_jars(text)
-    if jars:
-        more = f" --with {jars}" if jars.islower() else ""
+    need = _missing_need(text)
+    if need:
         return MissingExtraError(
-            f"{what}: this Spark has no jars for {jars}: {summary(text)}",
-            hint=f"`yummy spark jars DIR{more}`, and spark_jars: DIR for a session of our own; else see docs/spark.md, Jars",
+            f"{what}: this Spark has no jars for {need}: {summary(text)}",
+            hint=f"`{fetch_command('DIR', [need])}` and spark_jars: DIR; a session of others needs them at its start",
         )
     if "FAILED_READ_FILE" in text or "is not a Parquet file" in text:
         return SourceReadError(f"{what}: {summary(text)}", hint="is the file whole, and still there?")
     return RetrievalError(f"{what}: Spark failed: {summary(text)}", hint="the cause has Spark's own report")
 
 
-def _missing_jars(text: str) -> str:
-    """Whose jars a missing class is in; empty: no class is missing, or one that we know nothing of."""
+def _missing_need(text: str) -> str:
+    """Which jars are missing; empty: no class is, or one that we know nothing of."""
     found = _NO_CLASS.search(text)
     name = next((name for name in found.groups() if name), "").replace("/", ".") if found else ""
-    return next((jars for start, jars in _JARS.items() if name.startswith(start)), "")
+    return next((need for start, need in _NEEDS.items() if name.startswith(start)), "")
 
 
 def summary(text: str) -> str:

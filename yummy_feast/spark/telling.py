@@ -107,7 +107,8 @@ def tell(
     wanted = dict(conf.running) if began is not None else _without_taste(conf.running, own, found, names)
     kept = _left_out(session, wanted)
     _say(kept, names)
-    wanted = {**_hiding(found, wanted), **{key: value for key, value in wanted.items() if key not in kept}}
+    hiding = _hiding(found, wanted)
+    wanted = {**hiding, **{key: value for key, value in wanted.items() if key not in kept and key not in hiding}}
     before = bool(held)
     moved = [key for key in [*held] if key not in wanted and session.take_back(key)]
     moved += [key for key, value in wanted.items() if session.set(key, value)]
