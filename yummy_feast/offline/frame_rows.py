@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import finalize
 
 import pyarrow as pa
 
@@ -15,9 +13,10 @@ from yummy_feast.offline.entity_rows import EntityRows, moment, refuse_twins, ti
 from yummy_feast.offline.times import utc
 from yummy_feast.spark.columns import carried, column_of
 from yummy_feast.spark.failures import spark_errors
+from yummy_feast.spark.kept import computed
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 def is_spark_frame(given: Any) -> bool:
@@ -29,6 +28,8 @@ def is_spark_frame(given: Any) -> bool:
 
 class FrameRows(EntityRows):
     """A Spark DataFrame as entity rows. The engine ``spark`` leaves it where it is; to any other it is a table.
+
+    It is computed once, see ``rows``, and not once per question: SQL with a LIMIT, say, answers differently each time.
 
     Raises:
         EntityRowsError: two columns of one name, or no time column.
@@ -46,13 +47,26 @@ class FrameRows(EntityRows):
                 f"entity column '{name}' holds {kinds[name].simpleString()}, not timestamps",
                 hint="cast it to a timestamp",
             )
-        if not rows.is_cached:
-            # Evaluated once, not once per question: SQL with a LIMIT answers differently each time.
-            with spark_errors("the entity rows"):
-                rows = rows.persist()
-            finalize(self, _forget, rows).atexit = False
-        self.rows = rows
+        self._given = rows
         super().__init__({}, name)
+
+    @classmethod
+    def computed(cls, rows: DataFrame) -> FrameRows:
+        """Rows that are computed now, so that what Spark raises comes out here and as it is."""
+        found = cls(rows)
+        found.rows = computed(rows)
+        return found
+
+    @property
+    def session(self) -> SparkSession:
+        """Of the DataFrame."""
+        return self._given.sparkSession
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """The rows, computed when they are asked for first and kept for every frame that is made of them."""
+        with spark_errors("the entity rows"):
+            return computed(self._given)
 
     @property
     def _columns(self) -> dict[str, pa.ChunkedArray | pa.Array]:
@@ -69,7 +83,7 @@ class FrameRows(EntityRows):
     @property
     def names(self) -> list[str]:
         """Columns, in order."""
-        return list(self.rows.columns)
+        return list(self._given.columns)
 
     def kind(self, name: str) -> pa.DataType:
         """The Arrow type of a column.
@@ -80,7 +94,7 @@ class FrameRows(EntityRows):
         from pyspark.errors import PySparkException
         from pyspark.sql.pandas.types import to_arrow_type
 
-        found = self.rows.schema[name].dataType
+        found = self._given.schema[name].dataType
         try:
             return to_arrow_type(found)
         except PySparkException as error:
@@ -91,7 +105,7 @@ class FrameRows(EntityRows):
 
     def instants(self) -> Column:
         """The entity times as microseconds."""
-        found = self.rows.schema[self.time_column].dataType
+        found = self._given.schema[self.time_column].dataType
         return carried(column_of(self.time_column), found, pa.timestamp("us", "UTC"))
 
     @cached_property
@@ -112,11 +126,3 @@ class FrameRows(EntityRows):
         _, low, high = self.measured()
         return (None, None) if low is None or high is None else (moment(low, "us"), moment(high, "us"))
 
-
-def _forget(rows: DataFrame) -> None:
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    # Without a session there is nothing left to forget.
-    with suppress(Py4JError, PySparkException, OSError, AttributeError):
-        rows.unpersist()

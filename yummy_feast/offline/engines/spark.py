@@ -12,7 +12,7 @@ from yummy_feast.offline.engines.base import Engine
 from yummy_feast.offline.engines.spark_answer import SparkAnswer
 from yummy_feast.offline.engines.spark_newest import SparkNewest, newest_frame
 from yummy_feast.offline.engines.spark_parts import SparkParts
-from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered, rows_frame
+from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, fetched, open_range, ordered, rows_frame
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
@@ -66,11 +66,13 @@ class SparkEngine(Engine):
 
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """Spark SQL; see ``spark_sql``."""
-        return spark_sql.answer(self.session, self.settings.context, sql, sources)
+        with spark_sql.selected(self.session, self.settings.context, sql, sources) as answer:
+            return fetched(answer)
 
     def query_rows(self, sql: str, sources: Mapping[str, YummySource]) -> FrameRows:
-        """The answer stays in Spark until somebody asks for it."""
-        return FrameRows(spark_sql.run(self.session, self.settings.context, sql, sources))
+        """The answer is computed at once, and stays in Spark until somebody asks for it."""
+        with spark_sql.selected(self.session, self.settings.context, sql, sources) as answer:
+            return FrameRows.computed(answer)
 
 
 def _in_range(opened: Range, read: ReadPlan) -> Iterator[pa.RecordBatch]:

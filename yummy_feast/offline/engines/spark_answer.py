@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ from yummy_feast.spark.carriers import restored
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import frame_of
+from yummy_feast.spark.kept import active_kept
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -43,7 +44,7 @@ class SparkAnswer:
     def __init__(self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext) -> None:
         self._plan = plan
         self._rows = rows
-        self._session = rows.rows.sparkSession if isinstance(rows, FrameRows) else session
+        self._session = rows.session if isinstance(rows, FrameRows) else session
         self._context = context
         self._looked: list[_Look] | None = None
         self._explained: Explanation | None = None
@@ -94,9 +95,11 @@ class SparkAnswer:
 
     # ---------------------------------------------------------------------------------------------- how
 
-    def _errors(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         views = ", ".join(f"'{view.name}' of {view.source.location}" for view in self._plan.views)
-        return spark_errors(f"feature view {views}")
+        with active_kept(), spark_errors(f"feature view {views}"):
+            yield
 
     def _asked(self, *, whole: bool) -> Asked:
         keys = self._plan.join_keys
