@@ -99,6 +99,7 @@ def test_floats_and_bytes_are_keys_too() -> None:
 
 def test_what_is_too_much_for_memory_waits_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(spark_walk, "_HELD", 5_000)
+    monkeypatch.setattr(spark_walk, "_CHUNK", 9_000)
     monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/nowhere")
     table = partition(3, 400, 1)
     parts = walk(iter(table.to_batches(max_chunksize=20)), VIEWS, ("g0", "g1"))
@@ -106,6 +107,20 @@ def test_what_is_too_much_for_memory_waits_in_a_file(monkeypatch: pytest.MonkeyP
     assert [path.suffix for path in tmp_path.iterdir()] == [".arrow"]
     assert [row for part in (first, *parts) for row in part.to_pylist()] == expected(table.to_pylist())
     assert not list(tmp_path.iterdir())
+
+
+def test_more_text_than_one_column_holds() -> None:
+    text = "".join(chr(97 + number) * 100_000_000 for number in range(3))
+    chunk = partition(3, 3, 1).set_column(1, "g1", pa.array([text[i : i + 100_000_000] for i in (0, 10**8, 2 * 10**8)]))
+    # 2.4 GB, of which 300 MB are there.
+    table = pa.concat_tables([chunk] * 8)
+    with pytest.raises(pa.ArrowInvalid, match="offset overflow"):
+        table.take([0])
+    codes = spark_walk._codes(table["g1"])
+    assert codes.tolist() == [0, 1, 2] * 8
+    taken = spark_walk._Pieces(table).taken(["g1", "place"], np.array([23, 1, 1, 12]))
+    assert [value.as_py()[0] for value in taken["g1"]] == ["c", "b", "b", "a"]
+    assert taken["place"].equals(table["place"].combine_chunks().take([23, 1, 1, 12]))
 
 
 def test_nothing_to_walk() -> None:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from yummy_feast.offline import times
 from yummy_feast.offline.engines import spark_walk
-from yummy_feast.offline.engines.spark_rows import ROW, TIME, Asked
+from yummy_feast.offline.engines.spark_rows import TIME, Asked
 from yummy_feast.offline.engines.spark_values import (
     canonical_key,
     instant,
@@ -24,7 +27,6 @@ from yummy_feast.offline.engines.spark_values import (
     within,
 )
 from yummy_feast.offline.engines.spark_walk import ENTITY, Walked, walk
-from yummy_feast.offline.times import MAX, MIN, PER_SECOND
 from yummy_feast.spark.frames import PLACE
 
 if TYPE_CHECKING:
@@ -179,9 +181,13 @@ def _entity_side(frame: DataFrame, asked: Asked, views: Sequence[SparkView], slo
     names = _key_names(views[0])
     salt = []
     if asked.has_nulls:
-        # A null key matches nothing; without the salt all such rows would meet in one task.
-        lost = F.coalesce(*[F.when(F.col(name).isNull(), F.col(ROW)) for name in (*names, TIME)], F.lit(-1))
-        salt = [lost.cast("bigint").alias("salt")]
+        # A null key matches nothing; without the salt all such rows would meet in one task. It is made of what a row
+        # holds, not of its number: a task that runs again may number its rows otherwise, and none may change sides.
+        lost = F.col(TIME).isNull()
+        for name in names:
+            lost = lost | F.col(name).isNull()
+        spread = F.xxhash64(*names, TIME, F.spark_partition_id())
+        salt = [F.when(lost, spread).otherwise(F.lit(-1).cast("bigint")).alias("salt")]
     nothing = F.lit(None).cast("bigint")
     return keyed.select(
         *names,
@@ -265,10 +271,7 @@ def _of_known_keys(rows: DataFrame, view: SparkView, asked: Asked) -> DataFrame:
 
 
 def _oldest(low: int, unit: str, ttl_us: int) -> int | None:
-    """``oldest_allowed`` of the oldest entity row, as a number."""
-    exact = ttl_unit(unit)
-    ttl = ttl_us * (PER_SECOND[exact] // PER_SECOND["us"])
-    if not ttl_us or ttl > MAX // 2:
+    """What the oldest entity row may still see; None without a ttl."""
+    if not ttl_us:
         return None
-    first = low * (PER_SECOND[exact] // PER_SECOND[unit])
-    return max(MIN + 1, max(first, MIN + 1) - ttl)
+    return int(times.oldest_allowed(np.array([low], np.int64), unit, ttl_unit(unit), ttl_us)[0])

@@ -6,6 +6,7 @@ Only numpy and pyarrow are used, so that executors need no more than Spark's own
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ ENTITY = -1
 _HELD = 512 << 20
 """Bytes of a partition that stay in memory; from there on its rows wait in a file."""
 _BATCH = 32_768
+_CHUNK = 32 << 20
+"""Bytes that lie together in the file."""
 _MISSING = np.iinfo(np.int64).min
 
 
@@ -61,22 +64,50 @@ def _answers(rows: pa.Table, views: Sequence[Walked], keys: Sequence[str]) -> It
     asking = np.flatnonzero(side == ENTITY)
     path = _Path.of(rows, keys, side)
     winners = {view.number: path.winners(rows, view, asking) for view in views}
+    pieces = _Pieces(rows)
     for start in range(0, len(asking), _BATCH):
         end = start + _BATCH
-        columns = {"e": rows.column("e").take(pa.array(asking[start:end]))}
+        columns = {"e": pieces.taken(["e"], asking[start:end]).column("e")}
         for view in views:
-            columns[f"b{view.number}"] = _seen(rows, view, winners[view.number][start:end])
+            columns[f"b{view.number}"] = _seen(pieces, view, winners[view.number][start:end])
         yield from pa.table(columns).combine_chunks().to_batches()
 
 
-def _seen(rows: pa.Table, view: Walked, winners: Int64s) -> pa.Array:
+def _seen(pieces: _Pieces, view: Walked, winners: Int64s) -> pa.Array:
     """The event and features of the rows ``winners``, null where that is -1."""
     nothing = winners < 0
-    places = pa.array(winners, mask=nothing)
-    children = [rows.column(name).take(places).combine_chunks() for name in ("event", *view.slots)]
+    # Some row where there is none; it does not show.
+    taken = pieces.taken(["event", *view.slots], np.where(nothing, 0, winners))
     names = ["event", *(f"f{number}" for number in range(len(view.slots)))]
-    fields = [pa.field(name, child.type) for name, child in zip(names, children, strict=True)]
-    return pa.StructArray.from_arrays(children, fields=fields, mask=pa.array(nothing))
+    fields = [pa.field(name, child.type) for name, child in zip(names, taken.columns, strict=True)]
+    return pa.StructArray.from_arrays(taken.columns, fields=fields, mask=pa.array(nothing))
+
+
+class _Pieces:
+    """Rows by their numbers, out of the piece of the table where each lies. (``Table.take`` copies whole columns
+    together first, and text of 2 GiB does not go together.)
+    """
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._batches = rows.to_batches()
+        self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])[:-1]
+
+    def taken(self, names: Sequence[str], numbers: Int64s) -> pa.RecordBatch:
+        """``names`` of these rows, in this order."""
+        where = np.searchsorted(self._starts, numbers, side="right") - 1
+        order = np.argsort(where, kind="stable")
+        bounds = np.flatnonzero(np.diff(where[order], prepend=-1, append=len(self._batches)))
+        found = []
+        for start, end in itertools.pairwise(bounds):
+            own = order[start:end]
+            piece = int(where[own[0]])
+            found.append(self._batches[piece].select(names).take(pa.array(numbers[own] - self._starts[piece])))
+        together = pa.concat_batches(found)
+        if len(found) == 1:
+            return together
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return together.take(pa.array(back))
 
 
 @dataclass(frozen=True)
@@ -173,7 +204,9 @@ def _codes(column: pa.ChunkedArray) -> Int64s:
         # By their bits: no NaN and no negative zero comes here.
         return np.asarray(pc.fill_null(column, 0.0).to_numpy(), np.float64).view(np.int64)
     if not pt.is_integer(column.type):
-        column = pa.chunked_array([column.combine_chunks().dictionary_encode().indices])
+        # One dictionary for all chunks.
+        encoded = column.dictionary_encode()
+        column = pa.chunked_array([chunk.indices for chunk in encoded.chunks], encoded.type.index_type)
     return np.asarray(pc.fill_null(column, 0).to_numpy(), np.int64)
 
 
@@ -227,11 +260,31 @@ def _filed(held: list[pa.RecordBatch], more: Iterator[pa.RecordBatch]) -> tuple[
     os.close(handle)
     try:
         with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, held[0].schema) as file:
-            while held:
-                file.write_batch(held.pop(0))
-            for batch in more:
+            for batch in _together(_drained(held), more):
                 file.write_batch(batch)
         return pa.ipc.open_file(pa.memory_map(path)).read_all(), path
     except BaseException:
         os.unlink(path)
         raise
+
+
+def _drained(held: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, each let go once it is given."""
+    held.reverse()
+    while held:
+        yield held.pop()
+
+
+def _together(*batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of some ``_CHUNK`` bytes: Spark's are small, and each costs something when rows are
+    taken from it.
+    """
+    waiting, size = list[pa.RecordBatch](), 0
+    for batch in itertools.chain(*batches):
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= _CHUNK:
+            yield pa.concat_batches(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_batches(waiting)
