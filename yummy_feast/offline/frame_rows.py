@@ -73,7 +73,7 @@ class FrameRows(EntityRows):
         if not self._held:
             with spark_errors("the entity rows"):
                 table = self.rows.toArrow()
-            self._held = dict(zip(table.column_names, table.columns, strict=True))
+            self._held = {name: zoned(table.column(name)) for name in table.column_names}
             self._held[self.time_column] = utc(self._held[self.time_column])
         return self._held
 
@@ -108,6 +108,15 @@ class FrameRows(EntityRows):
         found = self._given.schema[self.time_column].dataType
         return carried(column_of(self.time_column), found, pa.timestamp("us", "UTC"))
 
+    def user_column(self, name: str) -> Column:
+        """A column as it comes back to the user: an entity time without a zone is one in UTC."""
+        from pyspark.sql import functions as F  # noqa: N812
+        from pyspark.sql import types as T  # noqa: N812
+
+        if name == self.time_column and isinstance(self._given.schema[name].dataType, T.TimestampNTZType):
+            return F.timestamp_micros(self.instants())
+        return column_of(name)
+
     @cached_property
     def _measured(self) -> tuple[int, int | None, int | None]:
         from pyspark.sql import functions as F  # noqa: N812
@@ -126,3 +135,7 @@ class FrameRows(EntityRows):
         _, low, high = self.measured()
         return (None, None) if low is None or high is None else (moment(low, "us"), moment(high, "us"))
 
+
+def zoned(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Instants that Spark shows in the session's zone in UTC; everything else, times without a zone too, as it is."""
+    return utc(column) if getattr(column.type, "tz", None) else column

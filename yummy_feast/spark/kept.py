@@ -20,7 +20,9 @@ def computed(frame: DataFrame) -> DataFrame:
     dropped it. A checkpoint is part of the plan and lives as long as any frame that was made of it; if an executor that
     held some of it is lost, jobs fail. Where a checkpoint directory is set, rows are kept there and outlive executors.
     """
-    return frame.checkpoint() if _has_directory(frame.sparkSession) else frame.localCheckpoint()
+    # A plan of our own: a DataFrame that has run is no longer read from a cache that its user makes afterwards.
+    own = frame.select("*")
+    return own.checkpoint() if _has_directory(frame.sparkSession) else own.localCheckpoint()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from yummy_feast.offline.engines.spark_join import SparkView, joined
 from yummy_feast.offline.engines.spark_ranges import fetched
 from yummy_feast.offline.engines.spark_rows import ROW, Asked, asked_of, asked_of_frame, wanted_keys
 from yummy_feast.offline.entity_rows import EntityRows
-from yummy_feast.offline.frame_rows import FrameRows
+from yummy_feast.offline.frame_rows import FrameRows, zoned
 from yummy_feast.offline.times import MISSING, show, unit_of
 from yummy_feast.sources.base import Prune, SourceContext
 from yummy_feast.spark.carriers import restored
@@ -66,7 +66,7 @@ class SparkAnswer:
         with self._errors():
             looks, asked = self._looks(), self._asked(whole=True)
             found = _in_order(fetched(self._selected(looks, asked)))
-        own = {name: found.column(f"u{number}") for number, name in enumerate(asked.names)}
+        own = {name: zoned(found.column(f"u{number}")) for number, name in enumerate(asked.names)}
         features = self._restored(looks, found)
         return pa.table(own | dict(zip(features.column_names, features.columns, strict=True)))
 

@@ -61,7 +61,7 @@ def asked_of_frame(rows: FrameRows, keys: Sequence[str], *, whole: bool) -> Aske
         for number, name in enumerate(keys)
     ]
     names = tuple(rows.names) if whole else ()
-    users = [column_of(name).alias(f"u{number}") for number, name in enumerate(names)]
+    users = [rows.user_column(name).alias(f"u{number}") for number, name in enumerate(names)]
     row = F.monotonically_increasing_id().alias(ROW)
     frame = rows.rows.select(row, rows.instants().alias(TIME), *own, *users)
     return Asked(frame, tuple(keys), kinds, "us", count, low, high, True, names)
