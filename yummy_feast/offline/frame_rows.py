@@ -17,6 +17,7 @@ from yummy_feast.spark.kept import computed
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import DataType
 
 
 def is_spark_frame(given: Any) -> bool:
@@ -47,8 +48,11 @@ class FrameRows(EntityRows):
                 f"entity column '{name}' holds {kinds[name].simpleString()}, not timestamps",
                 hint="cast it to a timestamp",
             )
+        self._hold(rows, name)
+
+    def _hold(self, rows: DataFrame, time_column: str) -> None:
         self._given = rows
-        super().__init__({}, name)
+        super().__init__({}, time_column)
 
     @classmethod
     def computed(cls, rows: DataFrame) -> FrameRows:
@@ -67,6 +71,11 @@ class FrameRows(EntityRows):
         """The rows, computed when they are asked for first and kept for every frame that is made of them."""
         with spark_errors("the entity rows"):
             return computed(self._given)
+
+    @property
+    def time_unit(self) -> str:
+        """Spark's."""
+        return "us"
 
     @property
     def _columns(self) -> dict[str, pa.ChunkedArray | pa.Array]:
@@ -94,7 +103,7 @@ class FrameRows(EntityRows):
         from pyspark.errors import PySparkException
         from pyspark.sql.pandas.types import to_arrow_type
 
-        found = self._given.schema[name].dataType
+        found = self._spark_type(name)
         try:
             return to_arrow_type(found)
         except PySparkException as error:
@@ -103,19 +112,42 @@ class FrameRows(EntityRows):
                 hint="use text, whole numbers or timestamps",
             ) from error
 
+    def row_number(self) -> Column:
+        """A long by which the rows are in order."""
+        from pyspark.sql import functions as F  # noqa: N812
+
+        return F.monotonically_increasing_id()
+
     def instants(self) -> Column:
-        """The entity times as microseconds."""
-        found = self._given.schema[self.time_column].dataType
-        return carried(column_of(self.time_column), found, pa.timestamp("us", "UTC"))
+        """The entity times as longs in ``time_unit``."""
+        return carried(column_of(self.time_column), self._spark_type(self.time_column), pa.timestamp("us", "UTC"))
+
+    def key_column(self, name: str) -> Column:
+        """A column in the carrier of ``kind(name)``."""
+        return carried(column_of(name), self._spark_type(name), self.kind(name))
 
     def user_column(self, name: str) -> Column:
-        """A column as it comes back to the user: an entity time without a zone is one in UTC."""
+        """A column as it travels to come back in the answer: an entity time without a zone as one in UTC."""
         from pyspark.sql import functions as F  # noqa: N812
         from pyspark.sql import types as T  # noqa: N812
 
-        if name == self.time_column and isinstance(self._given.schema[name].dataType, T.TimestampNTZType):
+        if name == self.time_column and isinstance(self._spark_type(name), T.TimestampNTZType):
             return F.timestamp_micros(self.instants())
         return column_of(name)
+
+    def shown(self, travelled: Column, name: str) -> Column:
+        """A user column in an answer that stays in Spark."""
+        from pyspark.sql import types as T  # noqa: N812
+
+        # Files have no column without a type.
+        return travelled.cast("tinyint") if isinstance(self._spark_type(name), T.NullType) else travelled
+
+    def brought(self, travelled: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+        """A user column in an answer that came here."""
+        return zoned(travelled)
+
+    def _spark_type(self, name: str) -> DataType:
+        return self._given.schema[name].dataType
 
     @cached_property
     def _measured(self) -> tuple[int, int | None, int | None]:
@@ -127,13 +159,14 @@ class FrameRows(EntityRows):
         return count, low, high
 
     def measured(self) -> tuple[int, int | None, int | None]:
-        """How many rows, and the oldest and newest time in microseconds: a small Spark job, once."""
+        """How many rows, and the oldest and newest time in ``time_unit``: a small Spark job, once."""
         return self._measured
 
     def span(self) -> tuple[datetime | None, datetime | None]:
         """Oldest and newest entity time, UTC."""
         _, low, high = self.measured()
-        return (None, None) if low is None or high is None else (moment(low, "us"), moment(high, "us"))
+        unit = self.time_unit
+        return (None, None) if low is None or high is None else (moment(low, unit), moment(high, unit))
 
 
 def zoned(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
+_DAY = 86_400_000_000
+"""Microseconds."""
+
 
 def column_of(name: str) -> Column:
     """A column by its very name, dots and all."""
@@ -150,10 +153,12 @@ def _micros(column: Column, found: DataType) -> Column:
     if isinstance(found, T.TimestampType):
         return F.unix_micros(column)
     # No zone: it is UTC, whatever the session's zone, in which Spark's own functions for differences would read it.
-    days = F.unix_date(column.cast("date")).cast("bigint") * 86_400
-    minutes = F.hour(column) * 60 + F.minute(column)
-    micros = (F.extract(F.lit("SECOND"), column) * 1_000_000).cast("bigint")
-    return (days + minutes * 60) * 1_000_000 + micros
+    days = F.unix_date(column.cast("date")).cast("bigint")
+    seconds = (F.hour(column) * 60 + F.minute(column)).cast("bigint") * 60
+    of_day = seconds * 1_000_000 + (F.extract(F.lit("SECOND"), column) * 1_000_000).cast("bigint")
+    # From the next midnight back: 64 bits do not hold the midnight before their own beginning.
+    before = (days < 0).cast("bigint")
+    return (days + before) * _DAY + (of_day - before * _DAY)
 
 
 def _alike(found: DataType, kind: pa.DataType) -> bool:

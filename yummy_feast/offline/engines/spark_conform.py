@@ -72,7 +72,8 @@ def _fits(column: Column, kind: pa.DataType, to: pa.DataType) -> Column:
     target = spark_type(to)
     if pt.is_floating(kind):
         end = 2.0 ** (to.bit_width - 1)
-        return (F.rint(column) == column) & (column >= -end) & (column < end)
+        whole: Column = (F.rint(column) == column) & (column >= -end) & (column < end)
+        return whole
     whole = _number(column, kind) % F.lit(1).cast("decimal(1,0)") == 0
     return F.coalesce(whole, F.lit(False)) & _number(column, kind).try_cast(target).isNotNull()
 
