@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## every test but the slow ones
 # 5 is pytest's "nothing was collected": no failure while a checkout has no slow test.
 test-slow: $(VENV)/.dev ## the slow tests alone
 	@echo "== pytest, the slow tests"
-	@$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadgroup --timeout 1800 $(ARGS) || { code=$$?; test $$code -eq 5; }
+	@$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile --timeout 1800 $(ARGS) || { code=$$?; test $$code -eq 5; }
 
 check: $(VENV)/.dev ## format, lint, types and the architecture test
 	@echo "== ruff format"

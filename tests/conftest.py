@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import online_server
+from tests.one_spark import OneSpark, check_name
 from tests.s3_server import S3Server, moto_server
 from tests.spark_session import spark_session
 
@@ -39,16 +41,19 @@ def s3_server() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses Spark runs in one process, which has the one session; everything else goes by its file.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadfile``, with one process for all of Spark."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    return OneSpark(config, log)
 
-    pyspark leaves the sockets of its results to the garbage collector; nobody here can close them.
-    """
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pyspark leaves the sockets of its results to the garbage collector; nobody here can close them."""
     for item in items:
-        needs_spark = item.get_closest_marker("spark") or "spark_session" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("spark" if needs_spark else item.nodeid.partition("::")[0]))
-        if needs_spark:
+        if item.get_closest_marker("spark") or "spark_session" in getattr(item, "fixturenames", ()):
+            check_name(item)
             for ignored in (
                 "ignore:unclosed <socket:ResourceWarning",
                 "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
