@@ -18,11 +18,14 @@ from yummy_feast.spark.settings import SparkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 GIBIBYTE = 1 << 30
+START_SECRET = "hush-at-the-start"
 CONF = {
     "spark.master": "local[2]",
     "spark.sql.shuffle.partitions": "4",
     # The test server does not know requests for a file as it was.
     "spark.hadoop.fs.s3a.change.detection.mode": "none",
+    # No command line may show it.
+    "spark.executorEnv.LAKE_PASSWORD": START_SECRET,
 }
 
 

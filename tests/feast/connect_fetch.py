@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from tests.feast.cluster_fetch import job_of
 from yummy_feast.sources.storage import SavedDatasetYummyStorage
-from yummy_feast.spark.session import active, is_remote
+from yummy_feast.spark.session import active
+from yummy_feast.spark.telling import is_remote
 
 
 def main(repo: Path, address: str, answers: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from yummy_feast.errors import SourceMovedError
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import StoredFile, list_files, locate, marked
+from yummy_feast.sources.stores import is_object_uri
 
 _READERS = 4
 _CHUNK = 2**20
@@ -61,9 +62,10 @@ def with_checksums(name: str, pin: Facts, context: SourceContext, *, remote: boo
     """
 
     def completed(facts: Facts) -> Facts:
-        place = locate(facts["path"], context)
-        if "sha256" in facts or not (place.is_local or remote or not facts["mark"]):
+        is_enough = facts["mark"] and is_object_uri(facts["path"]) and not remote
+        if "sha256" in facts or is_enough:
             return facts
+        place = locate(facts["path"], context)
         try:
             # The listing waits for the tick of the clock, so that its stamps are those of one content.
             (file,) = marked(list_files([place], ()))
@@ -124,7 +126,7 @@ def _stamps(facts: Facts) -> tuple[Any, ...]:
 def _path(file: StoredFile, context: SourceContext) -> str:
     """As people know it; below the repo relative to it, so that a repo can be moved."""
     if not file.location.is_local:
-        return file.text
+        return file.location.uri
     root = Path(os.path.abspath(context.repo_path))
     path = Path(file.location.path)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -40,11 +40,21 @@ class Location:
     is_local: bool
     prefix: str = "s3://"
     """How remote paths of this file system begin."""
+    account: str = ""
+    """The account of Azure, where the path named it."""
 
     @property
     def text(self) -> str:
         """The path as people know it, with ``s3://`` or the like."""
         return self.path if self.is_local else f"{self.prefix}{self.path}"
+
+    @property
+    def uri(self) -> str:
+        """The path with all that ``locate`` needs to find it again; on Azure the account."""
+        if not self.account:
+            return self.text
+        container, slash, rest = self.path.partition("/")
+        return f"{self.prefix}{container}@{self.account}.dfs.core.windows.net{slash}{rest}"
 
     @property
     def is_glob(self) -> bool:
@@ -148,8 +158,9 @@ def locate(path: str, context: SourceContext) -> Location:
     Raises ConfigError for a scheme that is neither ``file`` nor an object store's.
     """
     if is_object_uri(path):
-        prefix, inner, _ = split_uri(path)
-        return Location(settings_of(path, context.storage_options).filesystem(), inner, is_local=False, prefix=prefix)
+        prefix, inner, account = split_uri(path)
+        filesystem = settings_of(path, context.storage_options).filesystem()
+        return Location(filesystem, inner, is_local=False, prefix=prefix, account=account)
     scheme = urlsplit(path).scheme if "://" in path else ""
     if scheme == "file":
         path = unquote(urlsplit(path).path)

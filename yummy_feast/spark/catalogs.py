@@ -19,6 +19,7 @@ _CLASSES = {
     "dynamodb": "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog",
     "bigquery": "org.apache.iceberg.gcp.bigquery.BigQueryMetastoreCatalog",
 }
+_OF_AMAZON = ("glue", "dynamodb")
 _HADOOP_IO = "org.apache.iceberg.hadoop.HadoopFileIO"
 _DELEGATION = "header.x-iceberg-access-delegation"
 # What only Python can make sense of.
@@ -29,7 +30,7 @@ _STORES = ("s3.", "client.", "gcs.", "adls.", "aws_")
 def needs_of(keys: Mapping[str, str]) -> set[str]:
     """What of ``pins.PACKAGES`` a catalog needs beside Iceberg's own."""
     kind = catalog_kind(keys)
-    needs = {"glue", "s3"} if kind in ("glue", "dynamodb") else set()
+    needs = {"glue", "s3"} if kind in _OF_AMAZON else set()
     if kind == "sql":
         dialect = urlsplit(keys.get("uri", "")).scheme.partition("+")[0]
         needs |= (
@@ -56,6 +57,10 @@ def catalog_conf(name: str, keys: Mapping[str, str], options: Mapping[str, str],
         conf.update({key: value for key, value in keys.items() if key.startswith(("s3.", "client."))})
     else:
         conf.setdefault("io-impl", _HADOOP_IO)
+    if catalog_kind(keys) in _OF_AMAZON:
+        # Their clients are not Hadoop's: where pyiceberg takes the region from, they get it from.
+        region = keys.get(f"{catalog_kind(keys)}.region") or keys.get("client.region") or S3Settings.of(options).region
+        conf.update({"client.region": region} if region else {})
     # Another program may have changed a table since it was last looked at.
     conf.setdefault("cache-enabled", "false")
     prefix = f"spark.sql.catalog.{name}"

@@ -1,8 +1,8 @@
 """From settings to what Spark is told: pure data, nothing is started here.
 
-What a session is told comes in two parts. ``start`` is how it begins: it becomes a command line, which everybody on the
-machine can read, so no credential is in it. ``running`` leads to stores and catalogs: it is set on the running session,
-whoever started it.
+What a session is told comes in three parts. ``start`` is how it begins: it becomes a command line, which everybody on
+the machine can read, so no credential is in it; ``hushed`` is the rest of the start. ``running`` leads to stores and
+catalogs: it is set on the running session, whoever started it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.spark.catalogs import by_path_conf, catalog_conf, needs_of
 from yummy_feast.spark.jars import holds
 from yummy_feast.spark.pins import CARRIED, PACKAGES, packages_for
 from yummy_feast.spark.settings import HIDDEN, SparkSettings, is_secret
-from yummy_feast.spark.stores import hadoop_options, speaks_of
+from yummy_feast.spark.stores import hadoop_options, names_s3, speaks_of
 
-_HADOOP = "spark.hadoop."
+HADOOP = "spark.hadoop."
 _EXTENSIONS = {
     "iceberg": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
     "delta": "io.delta.sql.DeltaSparkSessionExtension",
@@ -41,18 +40,35 @@ _FIXED_SQL = (
 _PACKAGES = "spark.jars.packages"
 _LISTS = ("spark.sql.extensions", "spark.jars", _PACKAGES, "spark.jars.excludes")
 """To these, users' own add; all else they replace. No packages at all are asked for by an empty list."""
-_FREE = ("spark.sql.", "spark.databricks.delta.", _HADOOP)
+_OWN_JARS = {"spark.jars", _PACKAGES, "spark.driver.extraClassPath"}
+_AWS = (
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+"""Environment variables that lead to credentials without being one."""
+_FREE = ("spark.sql.", "spark.databricks.delta.", HADOOP)
 
 
 @dataclass(frozen=True, slots=True)
 class SparkConf:
-    """start: settings for the start. running: those for the running session. Neither goes into logs.
-    own_start: names of those for the start that users set themselves.
+    """start: settings for the start. hushed: those among them that may be credentials. running: those for the running
+    session. None of them goes into logs. own_start: names of those for the start that users set themselves.
     """
 
     start: Mapping[str, str] = field(repr=False)
     running: Mapping[str, str] = field(repr=False)
     own_start: tuple[str, ...] = ()
+    hushed: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def whole_start(self) -> dict[str, str]:
+        """All for the start, for whoever does not write it on a command line."""
+        return {**self.start, **self.hushed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +80,36 @@ class Machine:
     temporary: Path
 
 
-def needs(settings: SparkSettings, installed: Iterable[str], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """What of ``pins.PACKAGES`` a configuration needs. installed: which of ``delta`` and ``iceberg`` Python
-    reads here too: without their extras there are no such sources.
+def needs(
+    settings: SparkSettings, installed: Iterable[str], environment: Mapping[str, str], *, has_profile: bool = False
+) -> tuple[str, ...]:
+    """What of ``pins.PACKAGES`` Spark is to resolve. installed: which of ``delta`` and ``iceberg`` Python reads here
+    too: without their extras there are no such sources. has_profile: whether this user has a file of AWS profiles.
     """
-    wanted = {name for name in installed if name in _EXTENSIONS}
-    for keys in settings.catalogs.values():
-        wanted |= {"iceberg"} | needs_of(keys)
-    store = S3Settings.of(settings.storage_options, environment)
-    says_s3 = any(name in str(settings.conf) for name in ("s3a://", "s3://", "fs.s3a."))
-    if store.endpoint or store.region or store.key or store.foreign or says_s3:
+    wanted = {name for name in installed if name in _EXTENSIONS} | _named(settings)
+    # With a profile, or a role of the machine, no setting speaks of S3.
+    if wanted or has_profile or names_s3({}, environment) or any(environment.get(name) for name in _AWS):
         wanted.add("s3")
     if speaks_of("azure", settings.storage_options):
         wanted.add("azure")
     return tuple(name for name in PACKAGES if name in wanted)
+
+
+def demanded(settings: SparkSettings) -> set[str]:
+    """What of ``pins.PACKAGES`` the configuration itself cannot do without. Nothing of that where users say what other
+    jars there are. Azure is not among it: without its jars it is read on the executors all the same.
+    """
+    return set() if _OWN_JARS & settings.conf.keys() else _named(settings)
+
+
+def _named(settings: SparkSettings) -> set[str]:
+    wanted: set[str] = set()
+    for keys in settings.catalogs.values():
+        wanted |= {"iceberg"} | needs_of(keys)
+    says_s3 = any(name in str(settings.conf) for name in ("s3a://", "s3://", "fs.s3a."))
+    if says_s3 or names_s3(settings.storage_options, {}):
+        wanted.add("s3")
+    return wanted
 
 
 def derive(
@@ -101,7 +133,8 @@ def derive(
         running.update(by_path_conf(machine.temporary / "iceberg"))
         for name, keys in settings.catalogs.items():
             running.update(catalog_conf(name, keys, settings.storage_options, settings.repo_path))
-    running.update(hadoop_options(settings.storage_options))
+    own = [running_name(key) for key in settings.conf]
+    running.update(hadoop_options(settings.storage_options, own))
     return _with_own(start, running, settings)
 
 
@@ -112,23 +145,24 @@ def is_fixed(key: str) -> bool:
 
 def running_name(key: str) -> str:
     """What a setting is called on a running session: Hadoop's lose their prefix there."""
-    return key.removeprefix(_HADOOP)
+    return key.removeprefix(HADOOP)
 
 
 def _with_own(start: dict[str, str], running: dict[str, str], settings: SparkSettings) -> SparkConf:
     """What users say themselves, in its place; extensions and lists of jars add to ours."""
+    hushed: dict[str, str] = {}
     for key, value in settings.conf.items():
         running.pop(running_name(key), None)
         if key in _LISTS and value and start.get(key):
             start[key] = _joined(value, start[key])
         elif is_fixed(key):
-            start[key] = value
+            (hushed if is_secret(key) else start)[key] = value
         else:
             running[running_name(key)] = value
             if not is_secret(key):
                 start[key] = value
     own = tuple(key for key in settings.conf if is_fixed(key) and key not in ("spark.remote", *_LISTS))
-    return SparkConf(start, running, own)
+    return SparkConf(start, running, own, hushed)
 
 
 def _joined(first: str, second: str) -> str:

@@ -9,9 +9,30 @@ from contextlib import contextmanager
 
 from yummy_feast import errors
 from yummy_feast.errors import MissingExtraError, RetrievalError, SourceReadError, YummyError
+from yummy_feast.spark.jars import fetch_command
 
 _MARK = "yummy_feast error: "
 _TOLD = re.compile(re.escape(_MARK) + r"(\{.*\})")
+_NO_CLASS = re.compile(
+    r"(?:ClassNotFoundException|NoClassDefFoundError): (?:Class )?(?P<name>[\w.$/]+)"
+    r"|Cannot find catalog plugin class for catalog '\w+': (?P<catalog>[\w.$]+)"
+    r"|No FileSystem for scheme \"?(?P<scheme>\w+)"
+)
+_NEEDS = {
+    "org.apache.hadoop.fs.s3a.": "s3",
+    "software.amazon.awssdk.services.s3.": "s3",
+    "s3": "s3",
+    "org.apache.hadoop.fs.azurebfs.": "azure",
+    "abfs": "azure",
+    "software.amazon.awssdk.services.glue.": "glue",
+    "software.amazon.awssdk.services.dynamodb.": "glue",
+    "org.apache.iceberg.": "iceberg",
+    "iceberg.": "iceberg",
+    "io.delta.": "delta",
+    "org.apache.spark.sql.delta.": "delta",
+    "delta.": "delta",
+}
+"""How a missing class or scheme begins, and which of ``pins.PACKAGES`` has it."""
 _NO_PACKAGE = re.compile(r"No module named '(yummy_feast|feast|pyarrow|numpy)")
 
 
@@ -28,7 +49,7 @@ def spark_errors(what: str) -> Iterator[None]:
 
     Raises:
         YummyError: as a piece raised it on an executor. SourceReadError: a file could not be read.
-        MissingExtraError: executors lack this package. RetrievalError: anything else of Spark's.
+        MissingExtraError: executors lack this package, or Spark a jar. RetrievalError: anything else of Spark's.
     """
     try:
         from py4j.protocol import Py4JError
@@ -56,9 +77,22 @@ def translated(error: Exception, what: str) -> YummyError:
             f"{what}: the executors of Spark have no package '{missing.group(1)}', which reads this source",
             hint="pip install 'yummy-feast[spark]' on every executor, or ship it with spark.submit.pyFiles",
         )
+    need = _missing_need(text)
+    if need:
+        return MissingExtraError(
+            f"{what}: this Spark has no jars for {need}: {summary(text)}",
+            hint=f"`{fetch_command('DIR', [need])}` and spark_jars: DIR; a session of others needs them at its start",
+        )
     if "FAILED_READ_FILE" in text or "is not a Parquet file" in text:
         return SourceReadError(f"{what}: {summary(text)}", hint="is the file whole, and still there?")
     return RetrievalError(f"{what}: Spark failed: {summary(text)}", hint="the cause has Spark's own report")
+
+
+def _missing_need(text: str) -> str:
+    """Which jars are missing; empty: no class is, or one that we know nothing of."""
+    found = _NO_CLASS.search(text)
+    name = next((name for name in found.groups() if name), "").replace("/", ".") if found else ""
+    return next((need for start, need in _NEEDS.items() if name.startswith(start)), "")
 
 
 def summary(text: str) -> str:

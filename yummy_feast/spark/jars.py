@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from yummy_feast.errors import ConfigError
-from yummy_feast.spark.pins import PACKAGES, Package, packages_for
+from yummy_feast.spark.pins import PACKAGES, USUAL, Package, packages_for
 
 VARIABLE = "YUMMY_SPARK_JARS"
 """Environment variable that names the folder where no configuration does."""
 MANIFEST = "yummy-jars.json"
 _CHUNK = 1 << 20
+_INSTEAD = {"glue": ("iceberg-aws-bundle", "bundle"), "s3": ("bundle",)}
+"""Jars of others that have all of a need's classes in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +81,19 @@ def faults(folder: Path, manifest: Manifest, *, thoroughly: bool) -> list[str]:
     return found
 
 
-def jars_in(folder: Path) -> tuple[Path, ...]:
-    """All jars of a folder, those of others included.
+def jars_in(folder: Path, wanted: Collection[str] = ()) -> tuple[Path, ...]:
+    """All jars of a folder, those of others included. wanted: what of ``PACKAGES`` must be among them.
 
     Raises:
-        ConfigError: no folder, no jars, or not all that was fetched, or fetched for other versions.
+        ConfigError: no folder, no jars, or not all that was fetched, or fetched for other versions, or without what is
+            wanted. Nothing is known of a folder that `yummy spark jars` did not fill.
     """
-    mend = f"yummy spark jars {folder}"
+    mend = fetch_command(folder)
     if not folder.is_dir():
-        raise ConfigError(f"spark_jars: there is no folder {folder}", hint=mend)
+        raise ConfigError(f"spark_jars: there is no folder {folder}", hint=fetch_command(folder, wanted))
     jars = tuple(sorted(folder.glob("*.jar")))
     if not jars:
-        raise ConfigError(f"spark_jars: {folder} has no jars", hint=mend)
+        raise ConfigError(f"spark_jars: {folder} has no jars", hint=fetch_command(folder, wanted))
     manifest = read_manifest(folder)
     if manifest is not None:
         wrong = faults(folder, manifest, thoroughly=False)
@@ -98,7 +101,19 @@ def jars_in(folder: Path) -> tuple[Path, ...]:
             raise ConfigError(f"spark_jars: {folder}: {wrong[0]}", hint=mend)
         if not manifest.covers([need for need in manifest.needs if need in PACKAGES]):
             raise ConfigError(f"spark_jars: the jars in {folder} are of other versions", hint=mend)
+        lacking = _lacking(folder, manifest, wanted)
+        if lacking:
+            raise ConfigError(
+                f"spark_jars: {folder} has no jars for {', '.join(lacking)}, which the configuration needs",
+                hint=fetch_command(folder, lacking),
+            )
     return jars
+
+
+def fetch_command(folder: Path | str, needs: Collection[str] = ()) -> str:
+    """What to type so that the jars of ``needs`` lie in ``folder``."""
+    more = "".join(f" --with {need}" for need in PACKAGES if need in needs and need not in USUAL)
+    return f"yummy spark jars {folder}{more}"
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -108,9 +123,11 @@ def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
     return Path(base).expanduser() / "yummy-feast" / "spark-jars"
 
 
-def folder_for(configured: Path | None, environment: Mapping[str, str] | None = None) -> Path | None:
-    """The folder a session takes its jars from: the configured one, that of the environment, else the cache's if jars
-    were fetched there. None: they are left to Spark's own package resolution.
+def folder_for(
+    configured: Path | None, environment: Mapping[str, str] | None = None, wanted: Collection[str] = ()
+) -> Path | None:
+    """The folder a session takes its jars from: the configured one, that of the environment, else the cache's if all
+    that is ``wanted`` was fetched there. None: they are left to Spark's own package resolution.
     """
     environment = os.environ if environment is None else environment
     if configured is not None:
@@ -119,8 +136,21 @@ def folder_for(configured: Path | None, environment: Mapping[str, str] | None = 
         return Path(environment[VARIABLE]).expanduser()
     cache = cache_folder(environment)
     manifest = read_manifest(cache)
-    is_current = manifest is not None and manifest.covers(manifest.needs)
-    return cache if manifest is not None and is_current and not faults(cache, manifest, thoroughly=False) else None
+    if manifest is None or not manifest.covers(manifest.needs) or _lacking(cache, manifest, wanted):
+        return None
+    return None if faults(cache, manifest, thoroughly=False) else cache
+
+
+def _lacking(folder: Path, manifest: Manifest, wanted: Collection[str]) -> list[str]:
+    """What of ``wanted`` was not fetched, and nobody else brought."""
+    jars = tuple(folder.glob("*.jar"))
+    brought = {
+        need
+        for need in wanted
+        if holds(jars, PACKAGES[need][0])
+        or any(jar.name.startswith(f"{name}-") for jar in jars for name in _INSTEAD.get(need, ()))
+    }
+    return [need for need in PACKAGES if need in wanted and need not in brought and not manifest.covers((need,))]
 
 
 def holds(jars: Sequence[Path], package: Package) -> bool:

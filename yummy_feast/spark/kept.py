@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from yummy_feast.spark.session import is_remote
+from yummy_feast.spark.telling import is_remote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -9,17 +9,19 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from yummy_feast.errors import ConfigError, MissingExtraError
-from yummy_feast.spark.conf import Machine, SparkConf, derive, is_fixed, needs, running_name
+from yummy_feast.spark.conf import Machine, SparkConf, demanded, derive, is_fixed, needs
 from yummy_feast.spark.ivy import write_central_only
-from yummy_feast.spark.jars import folder_for, jars_in
+from yummy_feast.spark.jars import fetch_command, folder_for, jars_in
 from yummy_feast.spark.java import find_java
+from yummy_feast.spark.pins import PACKAGES
 from yummy_feast.spark.settings import SparkSettings, is_secret
+from yummy_feast.spark.telling import Change, is_remote, tell
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,17 +29,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PURPOSE = "engine: spark"
 _READERS = {"delta": "deltalake", "iceberg": "pyiceberg"}
-_CATALOGS = "spark.sql.catalog."
+_PROFILES = ("~/.aws/config", "~/.aws/credentials")
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A session, the settings it was last told, what was set on it for them, and how it began, if that was here."""
+    """A session and the settings it was last told, None = not all of them.
+
+    held: what was set on it for them; ``tell`` keeps it. began: how the session started, None = others started it.
+    """
 
     session: Any
-    settings: SparkSettings
-    running: Mapping[str, str]
-    began: Mapping[str, str]
+    settings: SparkSettings | None
+    began: Mapping[str, str] | None = field(repr=False)
+    held: dict[str, Change] = field(default_factory=dict, repr=False)
 
 
 _lock = threading.Lock()
@@ -67,14 +72,16 @@ def session(settings: SparkSettings) -> SparkSession:
             return cast("SparkSession", found)
         if found is None:
             found, conf = _connected(settings) if settings.is_connect else _started(settings)
-            told = _Told(found, settings, {}, conf.start)
+            # What a Connect server knows of stores is others' business.
+            told = _Told(found, None, None if settings.is_connect else conf.whole_start)
         else:
             conf = _derived(settings, (), None)
             _compare(found, conf)
-            told = told or _Told(found, settings, {}, {})
+            told = told or _Told(found, None, None)
+        _last[:] = [replace(told, settings=None)]
         with _redacted(settings, conf, "Spark does not take a setting"):
-            _tell(told, conf, settings)
-        _last[:] = [_Told(found, settings, conf.running, told.began)]
+            tell(found, conf, settings, told.held, told.began)
+        _last[:] = [replace(told, settings=settings)]
         return cast("SparkSession", found)
 
 
@@ -91,17 +98,13 @@ def active() -> SparkSession | None:
     return None if is_over else cast("SparkSession", found)
 
 
-def is_remote(found: Any) -> bool:
-    """Whether a session is one of Spark Connect, which has no ``sparkContext``."""
-    return type(found).__module__.startswith("pyspark.sql.connect")
-
-
 def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
     from pyspark.sql import SparkSession
 
     find_java(_PURPOSE)
-    folder = folder_for(settings.jars)
-    jars = jars_in(folder) if folder is not None else ()
+    wanted = demanded(settings)
+    folder = folder_for(settings.jars, wanted=wanted)
+    jars = jars_in(folder, wanted) if folder is not None else ()
     with tempfile.TemporaryDirectory(prefix="yummy-ivy-") as scratch:
         conf = _derived(settings, jars, write_central_only(Path(scratch)))
         # What runs Python on executors; Spark itself takes it from nowhere else.
@@ -109,10 +112,23 @@ def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
         if python is not None:
             os.environ.setdefault("PYSPARK_PYTHON", python)
         builder: Any = SparkSession.builder
-        for key, value in conf.start.items():
+        for key, value in conf.whole_start.items():
             builder = builder.config(key, value)
         with _redacted(settings, conf, f"Spark does not start at {_place(settings)}"):
+            if conf.hushed:
+                _launch(conf.start)
             return builder.getOrCreate(), conf
+
+
+def _launch(start: Mapping[str, str]) -> None:
+    """Bring up the JVM alone. pyspark writes all that a session starts with on a command line, but to a JVM that runs
+    it says it over a socket, and there credentials may follow.
+    """
+    from pyspark import SparkConf as Spoken
+    from pyspark import SparkContext
+
+    context: Any = SparkContext
+    context._ensure_initialized(conf=Spoken().setAll(list(start.items())))
 
 
 def _connected(settings: SparkSettings) -> tuple[Any, SparkConf]:
@@ -157,34 +173,15 @@ def _derived(settings: SparkSettings, jars: Sequence[Path], ivy_settings: Path |
     installed = [name for name, package in _READERS.items() if find_spec(package) is not None]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     temporary = Path(tempfile.gettempdir()) / f"yummy-spark-{os.getuid()}"
-    wanted = needs(settings, installed, os.environ)
+    has_profile = any(os.path.isfile(os.path.expanduser(path)) for path in _PROFILES)
+    wanted = needs(settings, installed, os.environ, has_profile=has_profile)
     return derive(settings, Machine(sys.executable, memory, temporary), wanted, jars, ivy_settings)
-
-
-def _tell(told: _Told, conf: SparkConf, settings: SparkSettings) -> None:
-    """Set what leads to stores and catalogs; what was set for other settings goes. What others set stays, unless
-    ``spark_conf`` itself says otherwise.
-    """
-    found, before = told.session, told.running
-    own = {running_name(key) for key in settings.conf}
-    for key in before.keys() - conf.running.keys():
-        if key in told.began:
-            found.conf.set(key, told.began[key])
-        else:
-            found.conf.unset(key)
-    for key, value in conf.running.items():
-        there = found.conf.get(key, None)
-        if there != value and (key in own or there is None or there == before.get(key)):
-            found.conf.set(key, value)
-    changed = {key for key in {*before, *conf.running} if before.get(key) != conf.running.get(key)}
-    if before and any(key.startswith(_CATALOGS) for key in changed) and not is_remote(found):
-        # Spark keeps a catalog that it has opened, whatever its settings are now.
-        found._jsparkSession.sessionState().catalogManager().reset()
 
 
 def _compare(found: Any, conf: SparkConf) -> None:
     """Say which settings of ours a session that was there lacks, and can no longer take."""
-    differing = sorted(key for key in conf.own_start if found.conf.get(key, None) != conf.start[key])
+    wanted = conf.whole_start
+    differing = sorted(key for key in conf.own_start if found.conf.get(key, None) != wanted[key])
     if differing:
         _log.warning(
             "spark_conf: the Spark session that runs already was started with another %s; stop it first to change that",
@@ -226,6 +223,8 @@ def _reason(text: str) -> str:
 
 
 def _hint(reason: str, conf: SparkConf) -> str:
-    if conf.start.get("spark.jars.packages") and ("JAVA_GATEWAY_EXITED" in reason or "unresolved" in reason):
-        return "no network? fetch its jars ahead with `yummy spark jars DIR` and set spark_jars: DIR"
+    packages = conf.start.get("spark.jars.packages", "")
+    if packages and ("JAVA_GATEWAY_EXITED" in reason or "unresolved" in reason):
+        command = fetch_command("DIR", [need for need, them in PACKAGES.items() if str(them[0]) in packages])
+        return f"no network? fetch its jars ahead with `{command}` and set spark_jars: DIR"
     return "see spark_conf in feature_store.yaml, and what Spark wrote before"

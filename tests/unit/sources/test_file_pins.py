@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
 from tests.s3_server import S3Server
 from yummy_feast.errors import SourceMovedError
+from yummy_feast.sources.azure_store import AzureSettings
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.file_pins import pin_of_files, pinned_files, with_checksums
 from yummy_feast.sources.files import StoredFile, list_files, locate, marked
@@ -142,3 +144,33 @@ def test_objects_are_known_by_their_etag(s3_server: S3Server, tmp_path: Path) ->
             source.scan_at(known, context)
     (now,) = marked(source.files(context))
     assert now.mark != facts["mark"]
+
+
+def test_an_azure_account_that_the_path_names_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    asked: list[str] = []
+
+    def filesystem(settings: AzureSettings) -> pafs.FileSystem:
+        asked.append(settings.account)
+        return pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
+
+    monkeypatch.setattr(AzureSettings, "filesystem", filesystem)
+    (tmp_path / "lake" / "t").mkdir(parents=True)
+    (tmp_path / "lake" / "t" / "a").write_text("one")
+    context = SourceContext(tmp_path, {"sas_token": "hush"})
+    files = list_files([locate("abfss://lake@acc.dfs.core.windows.net/t", context)], ())
+    assert files[0].text == "abfss://lake/t/a"
+    pin = pin_of_files(files, context)
+    assert pin["files"][0]["path"] == "abfss://lake@acc.dfs.core.windows.net/t/a"
+    whole = with_checksums("trips", pin, context, remote=True)
+    assert whole["files"][0]["sha256"] == hashlib.sha256(b"one").hexdigest()
+    assert set(asked) == {"acc"}
+    # Where there is nothing to compute nobody is asked.
+    asked.clear()
+    pin["files"][0]["mark"] = "etag"
+    assert with_checksums("trips", pin, context, remote=False) == pin
+    assert with_checksums("trips", whole, context, remote=True) == whole
+    assert asked == []
+    # An account of the options stays theirs.
+    (named,) = list_files([locate("abfss://lake/t", SourceContext(tmp_path, {"account_name": "me"}))], ())
+    assert named.location.uri == "abfss://lake/t/a"

@@ -11,6 +11,12 @@ from yummy_feast.spark.catalogs import BY_PATH, by_path_conf, catalog_conf, need
 REPO = Path("/repo")
 
 
+@pytest.fixture(autouse=True)
+def no_region_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def conf(keys: dict[str, str], options: dict[str, str] | None = None) -> dict[str, str]:
     """Of a catalog called ``ice``, without what all of them have in common."""
     found = catalog_conf("ice", keys, options or {}, REPO)
@@ -76,6 +82,23 @@ def test_rest_hive_glue_and_their_own_keys() -> None:
     assert conf({"uri": "thrift://host:9083"}) == {"type": "hive", "uri": "thrift://host:9083"}
     assert conf({"type": "glue", "glue.id": "1"}) == {"type": "glue", "glue.id": "1"}
     assert conf({"type": "dynamodb"})["catalog-impl"] == "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog"
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "region"),
+    [
+        ({"type": "glue", "client.region": "eu-1"}, {"region": "eu-2"}, "eu-1"),
+        ({"type": "dynamodb", "client.region": "eu-1"}, {}, "eu-1"),
+        ({"type": "glue", "glue.region": "eu-0", "client.region": "eu-1"}, {}, "eu-0"),
+        ({"type": "glue"}, {"region": "eu-2"}, "eu-2"),
+        ({"type": "glue"}, {}, None),
+        ({"type": "rest", "uri": "https://host", "client.region": "eu-1"}, {"region": "eu-2"}, None),
+    ],
+)
+def test_amazons_catalogs_are_where_pyiceberg_looks_for_them(
+    keys: dict[str, str], options: dict[str, str], region: str | None
+) -> None:
+    assert conf(keys, options).get("client.region") == region
 
 
 def test_files_are_opened_as_all_others_are() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from yummy_feast.spark.conf import Machine, SparkConf, derive, is_fixed, needs
+from yummy_feast.spark.conf import Machine, SparkConf, demanded, derive, is_fixed, needs
 from yummy_feast.spark.settings import SparkSettings, conf_of
 
 MACHINE = Machine("/venv/bin/python", 16 << 30, Path("/tmp/of-me"))
@@ -166,12 +166,14 @@ def test_what_a_running_session_takes(key: str, fixed: bool) -> None:
     ("settings", "installed", "environment", "wanted"),
     [
         ({}, (), {}, ()),
-        ({}, ("delta", "iceberg"), {}, ("delta", "iceberg")),
+        # With a role of the machine nothing speaks of S3.
+        ({}, ("delta", "iceberg"), {}, ("delta", "iceberg", "s3")),
         ({"storage_options": {"region": "eu"}}, ("delta",), {}, ("delta", "s3")),
         ({}, (), {"AWS_REGION": "eu"}, ("s3",)),
+        ({}, (), {"AWS_PROFILE": "me"}, ("s3",)),
         ({"conf": {"spark.hadoop.fs.s3a.endpoint": "x"}}, (), {}, ("s3",)),
-        ({"catalogs": {"a": {"type": "sql", "uri": "sqlite:///c.db"}}}, (), {}, ("iceberg", "sqlite")),
-        ({"catalogs": CATALOGS}, ("iceberg",), {}, ("iceberg", "postgresql")),
+        ({"catalogs": {"a": {"type": "sql", "uri": "sqlite:///c.db"}}}, (), {}, ("iceberg", "sqlite", "s3")),
+        ({"catalogs": CATALOGS}, ("iceberg",), {}, ("iceberg", "postgresql", "s3")),
         ({"catalogs": {"a": {"type": "glue"}}}, (), {}, ("iceberg", "s3", "glue")),
         ({"storage_options": {"account_name": "me"}}, (), {}, ("azure",)),
     ],
@@ -180,3 +182,38 @@ def test_only_what_the_configuration_needs(
     settings: dict[str, Any], installed: tuple[str, ...], environment: dict[str, str], wanted: tuple[str, ...]
 ) -> None:
     assert needs(SparkSettings(**settings), installed, environment) == wanted
+
+
+def test_a_profile_needs_s3() -> None:
+    assert needs(SparkSettings(), (), {}, has_profile=True) == ("s3",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, set()),
+        ({"storage_options": {"account_name": "me"}}, set()),
+        ({"storage_options": S3}, {"s3"}),
+        ({"catalogs": {"a": {"type": "glue"}}}, {"iceberg", "glue", "s3"}),
+        ({"catalogs": {"a": {"type": "glue"}}, "conf": {"spark.jars.packages": "my:aws:1"}}, set()),
+    ],
+)
+def test_what_a_folder_of_jars_must_have(settings: dict[str, Any], wanted: set[str]) -> None:
+    assert demanded(SparkSettings(**settings)) == wanted
+
+
+@pytest.mark.parametrize(
+    "key", ["spark.authenticate.secret", "spark.ssl.keyPassword", "spark.executorEnv.AWS_SECRET_ACCESS_KEY"]
+)
+def test_a_credential_for_the_start_is_kept_apart(key: str) -> None:
+    conf = derived({key: "hush"})
+    assert "hush" not in str(dict(conf.start))
+    assert "hush" not in repr(conf)
+    assert conf.whole_start == {**conf.start, key: "hush"}
+    assert conf.own_start == (key,)
+
+
+def test_credentials_in_spark_conf_are_those_that_count() -> None:
+    conf = derived({"spark.hadoop.fs.s3a.access.key": "who", "spark.hadoop.fs.s3a.secret.key": "hush"})
+    assert "fs.s3a.aws.credentials.provider" not in conf.running
+    assert conf.running["fs.s3a.secret.key"] == "hush"

@@ -51,5 +51,39 @@ def test_spark_says_what_happened_in_one_line(text: str, kind: type[YummyError],
     assert "\n" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("text", "need", "fix"),
+    [
+        (
+            "java.lang.ClassNotFoundException: Class org.apache.hadoop.fs.s3a.S3AFileSystem not found",
+            "s3",
+            "yummy spark jars DIR` ",
+        ),
+        ('org.apache.hadoop.fs.UnsupportedFileSystemException: No FileSystem for scheme "s3"', "s3", "jars DIR` "),
+        (
+            "java.lang.NoClassDefFoundError: software/amazon/awssdk/services/glue/GlueClient\n at x",
+            "glue",
+            "yummy spark jars DIR --with glue` ",
+        ),
+        (
+            "Cannot find catalog plugin class for catalog 'lake': org.apache.iceberg.spark.SparkCatalog.",
+            "iceberg",
+            "jars DIR` ",
+        ),
+        (
+            "Failed to find it\njava.lang.ClassNotFoundException: delta.DefaultSource",
+            "delta",
+            "jars DIR` ",
+        ),
+    ],
+)
+def test_jars_that_are_missing_are_named_with_the_fix(text: str, need: str, fix: str) -> None:
+    found = translated(RuntimeError(text), "feature view 'speeds'")
+    assert type(found) is MissingExtraError
+    assert f"feature view 'speeds': this Spark has no jars for {need}: " in str(found)
+    assert fix in str(found)
+    assert type(translated(RuntimeError("java.lang.ClassNotFoundException: com.me.Mine"), "x")) is RetrievalError
+
+
 def test_a_summary_is_short() -> None:
     assert len(summary("x" * 5000)) == 400

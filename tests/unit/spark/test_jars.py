@@ -84,6 +84,30 @@ def test_which_folder(folder: Path, tmp_path: Path) -> None:
     assert folder_for(None, cache) is None
 
 
+def test_a_folder_without_what_is_wanted_says_what_to_fetch(folder: Path) -> None:
+    assert len(jars_in(folder, {"delta", "s3"})) == 2
+    with pytest.raises(ConfigError) as caught:
+        jars_in(folder, {"s3", "glue"})
+    assert str(caught.value) == (
+        f"spark_jars: {folder} has no jars for glue, which the configuration needs "
+        f"(yummy spark jars {folder} --with glue)"
+    )
+    # Jars of others count, and nothing is known of a folder without a list.
+    (folder / "iceberg-aws-bundle-1.12.0.jar").touch()
+    (folder / "sqlite-jdbc-3.1.jar").touch()
+    assert len(jars_in(folder, {"glue", "sqlite"})) == 4
+    (folder / MANIFEST).unlink()
+    assert len(jars_in(folder, {"azure"})) == 4
+
+
+def test_a_cache_without_what_is_wanted_is_left_to_resolution(folder: Path, tmp_path: Path) -> None:
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    cache_folder(cache).parent.mkdir()
+    folder.rename(cache_folder(cache))
+    assert folder_for(None, cache, {"s3"}) == cache_folder(cache)
+    assert folder_for(None, cache, {"s3", "glue"}) is None
+
+
 def test_packages_among_jars() -> None:
     jars = [Path("/x/delta-spark_4.1_2.13-4.4.0.jar"), Path("/x/delta-storage-4.4.0.jar")]
     assert holds(jars, PACKAGES["delta"][0])

@@ -12,9 +12,12 @@ import pyarrow as pa
 import pytest
 
 from tests.s3_server import SECRET, S3Server
-from tests.spark_session import spark_settings
+from tests.spark_session import START_SECRET, spark_settings
 from yummy_feast.errors import ConfigError, MissingExtraError
 from yummy_feast.spark import session as module
+from yummy_feast.spark.conf import SparkConf
+from yummy_feast.spark.jars import VARIABLE, Manifest
+from yummy_feast.spark.pins import USUAL
 from yummy_feast.spark.session import session
 from yummy_feast.spark.settings import SparkSettings
 
@@ -114,14 +117,46 @@ def test_without_pyspark_or_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_no_credential_is_in_an_error(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(key: str, value: str) -> None:
-        raise OSError(f"cannot set {key} to {value}")
+        if key == "fs.s3a.secret.key":
+            raise OSError(f"cannot set {key} to {value}")
 
     monkeypatch.setattr(active.conf, "set", refuse)
     monkeypatch.setattr(active.conf, "values", {"fs.s3a.access.key": "who"})
     with pytest.raises(ConfigError) as caught:
         session(SparkSettings(conf={"spark.hadoop.fs.s3a.secret.key": "hush"}))
-    assert "cannot set spark.sql.catalog" in str(caught.value)
+    assert "cannot set fs.s3a.secret.key to ***" in str(caught.value)
     assert "hush" not in repr((caught.value, caught.value.__cause__, caught.value.hint))
+
+
+def test_a_cache_that_lacks_a_catalogs_jars_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def derive(settings: SparkSettings, machine: Any, wanted: Any, jars: Any, ivy_settings: Any) -> Any:
+        asked.append((wanted, jars))
+        raise ConfigError("far enough")
+
+    cache = tmp_path / "yummy-feast" / "spark-jars"
+    cache.mkdir(parents=True)
+    (cache / "hadoop-aws-3.jar").touch()
+    Manifest.of(USUAL, cache, ["hadoop-aws-3.jar"]).write(cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(module, "active", lambda: None)
+    monkeypatch.setattr(module, "find_java", lambda purpose: None)
+    monkeypatch.setattr(module, "derive", derive)
+    for catalogs in ({}, {"lake": {"type": "glue"}}):
+        with pytest.raises(ConfigError, match="far enough"):
+            session(SparkSettings(catalogs=catalogs))
+    assert asked[0][1] == (cache / "hadoop-aws-3.jar",)
+    assert asked[1][1] == ()
+    assert {"glue", "s3"} <= set(asked[1][0])
+    with pytest.raises(ConfigError, match=r"no jars for glue.* \(yummy spark jars .* --with glue\)"):
+        session(SparkSettings(jars=cache, catalogs={"lake": {"type": "glue"}}))
+
+
+def test_who_has_no_network_is_told_which_jars_to_fetch() -> None:
+    conf = SparkConf({"spark.jars.packages": "software.amazon.awssdk:glue:2.29.52"}, {})
+    assert "`yummy spark jars DIR --with glue`" in module._hint("[JAVA_GATEWAY_EXITED] no", conf)
 
 
 # On a real session.
@@ -214,5 +249,61 @@ def test_no_credential_is_where_others_look(real: Any, tmp_path: Path, s3_server
     assert spark.conf.get("spark.sql.catalog.prod.credential") == f"me:{SECRET}"
     command = Path(f"/proc/{spark.sparkContext._gateway.proc.pid}/cmdline").read_text()
     assert SECRET not in command
+    # One that the session must begin with, and does.
+    assert spark.sparkContext.environment["LAKE_PASSWORD"] == START_SECRET
+    assert START_SECRET not in command
     assert SECRET not in str(spark.sparkContext.getConf().getAll())
     assert SECRET not in str([row.value for row in spark.sql("SET").collect()])
+
+
+@pytest.fixture
+def of_others(real: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A session of the same Spark, as of a notebook, which hides what Spark hides by itself."""
+    found = real.newSession()
+    found.conf.set("spark.sql.legacy.setCommandRejectsSparkCoreConfs", "false")
+    found.conf.set("spark.redaction.regex", "(?i)secret|password|token|access[.]?key")
+    monkeypatch.setattr(module, "active", lambda: found)
+    monkeypatch.setattr(module, "_last", [])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+@pytest.mark.parametrize("names", [False, True])
+def test_what_a_notebook_told_hadoop_stays(
+    of_others: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names: bool
+) -> None:
+    """Its queries go to its store with its credentials; what is ours beside that is gone with our configuration."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    hadoop = of_others.sparkContext._jsc.hadoopConfiguration()
+    theirs = {
+        "fs.s3a.aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+        "fs.s3a.access.key": "theirs",
+        "fs.s3a.secret.key": "hush",
+        "fs.s3a.endpoint": "http://theirs",
+    }
+    options = {"endpoint": "http://ours", "key": "who", "secret": "hush-ours"} if names else {}
+    try:
+        for key, value in theirs.items():
+            hadoop.set(key, value)
+        session(SparkSettings(storage_options=options, repo_path=tmp_path))
+        seen = of_others._jsparkSession.sessionState().newHadoopConf()
+        assert {key: seen.get(key) for key in theirs} == theirs
+        assert seen.get("fs.s3.impl") == "org.apache.hadoop.fs.s3a.S3AFileSystem"
+        assert seen.get("fs.s3a.retry.limit") == "7"
+    finally:
+        for key in theirs:
+            hadoop.unset(key)
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_an_azure_key_is_hidden_in_a_session_of_others(of_others: Any, tmp_path: Path) -> None:
+    options = {"account_name": "me", "account_key": "aHVzaC1henVyZQ=="}
+    session(SparkSettings(storage_options=options, repo_path=tmp_path))
+    key = "fs.azure.account.key.me.dfs.core.windows.net"
+    assert of_others.conf.get(key) == options["account_key"]
+    listed = {row.key: row.value for row in of_others.sql("SET").collect()}
+    assert "redacted" in listed[key]
+    assert options["account_key"] not in str(listed)

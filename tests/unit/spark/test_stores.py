@@ -8,7 +8,7 @@ from yummy_feast.errors import ConfigError
 from yummy_feast.sources.azure_store import AzureSettings
 from yummy_feast.sources.google_store import GoogleSettings
 from yummy_feast.sources.object_store import S3Settings
-from yummy_feast.spark.stores import azure_options, google_options, hadoop_options, s3_options
+from yummy_feast.spark.stores import azure_options, google_options, hadoop_options, names_s3, s3_options, units_of
 
 PROVIDER = "fs.s3a.aws.credentials.provider"
 OF_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
@@ -16,7 +16,13 @@ OF_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AW
 
 @pytest.fixture(autouse=True)
 def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*OF_AWS, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "GOOGLE_APPLICATION_CREDENTIALS"):
+    for name in (
+        *OF_AWS,
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -112,3 +118,34 @@ def test_azure(options: dict[str, str], kind: str, more: dict[str, str]) -> None
     found = azure_options(AzureSettings.of({"account_name": "me", **options}, {}))
     assert found[f"fs.azure.account.auth.type.{host}"] == kind
     assert {name: found[f"{name}.{host}"] for name in more} == more
+
+
+def test_an_azure_account_that_only_paths_name_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("azure" in key for key in hadoop_options({"sas_token": "hush"}))
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "me")
+    assert hadoop_options({"sas_token": "hush"})["fs.azure.sas.fixed.token.me.dfs.core.windows.net"] == "hush"
+
+
+def test_credentials_of_spark_conf_are_found_by_hadoop_itself() -> None:
+    assert PROVIDER not in hadoop_options({}, ["fs.s3a.access.key", "fs.s3a.secret.key"])
+    assert PROVIDER in hadoop_options({}, ["fs.s3a.endpoint"])
+    assert PROVIDER in hadoop_options({"key": "who", "secret": "hush"}, ["fs.s3a.session.token"])
+
+
+def test_whether_anything_names_s3() -> None:
+    assert not names_s3({}, {})
+    assert not names_s3({"account_name": "me"}, {"AWS_PROFILE": "me"})
+    assert names_s3({"aws_skip_signature": "true"}, {})
+    assert names_s3({}, {"AWS_REGION": "eu"})
+
+
+def test_what_means_something_only_together() -> None:
+    azure = azure_options(AzureSettings.of({"account_name": "me", "sas_token": "hush"}, {}))
+    google = google_options(GoogleSettings.of({"google_skip_signature": "true"}, {}), {})
+    units = units_of({**s3_options(S3Settings.of({"endpoint": "http://x"}, {})), **azure, **google})
+    whole = {head: unit.members for unit in units for head in unit.heads}
+    assert set(whole["fs.azure.account.key.me.dfs.core.windows.net"]) == set(azure)
+    assert whole["fs.gs.auth.type"] == ("fs.gs.auth.type",)
+    assert "fs.s3a.path.style.access" in whole["fs.s3a.endpoint"]
+    assert PROVIDER in whole["fs.s3a.access.key"]
+    assert "fs.s3a.path.style.access" not in whole
