@@ -32,12 +32,16 @@ _ERRORS: dict[type[Exception], int] = {
 
 
 class RestCatalog:
-    """The server's state: its catalog, and how many of the next commits lose their answer."""
+    """The server's state: its catalog, how many of the next commits lose their answer, and how many requests the server
+    lets drop from then on, as one that starts again does.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.uri = ""
         self.lost_answers = 0
+        self.down_for = 0
+        self.is_down = False
         self.lock = threading.Lock()
         """SQLite knows one writer at a time; a real catalog waits in its own way."""
 
@@ -51,6 +55,9 @@ class RestCatalog:
     def answer(self, method: str, parts: list[str], body: bytes) -> Any:
         """The JSON answer; None for 204. Raises pyiceberg's errors."""
         match method, parts:
+            case _ if self.is_down and self.down_for > 0:
+                self.down_for -= 1
+                raise ConnectionAbortedError("nobody is here")
             case "GET", ["config"]:
                 return {"defaults": {}, "overrides": {}}
             case "POST", ["namespaces"]:
@@ -98,6 +105,7 @@ class RestCatalog:
         done = self.catalog.commit_table(self.catalog.load_table(name), wanted.requirements, wanted.updates)
         if self.lost_answers:
             self.lost_answers -= 1
+            self.is_down = self.down_for > 0
             raise ConnectionAbortedError("the backend is gone")
         return {"metadata-location": done.metadata_location, "metadata": _json(done.metadata)}
 
@@ -127,6 +135,9 @@ def _handler(served: RestCatalog) -> type[BaseHTTPRequestHandler]:
                 code = next(code for kind, code in _ERRORS.items() if isinstance(error, kind))
                 self._send(code, _error(code, type(error).__name__, str(error)))
             except ConnectionAbortedError as error:
+                if served.is_down:
+                    self.close_connection = True
+                    return
                 self._send(500, _error(500, "InternalServerError", str(error)))
             else:
                 self._send(204 if found is None else 200, found)

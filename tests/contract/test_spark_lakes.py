@@ -31,7 +31,7 @@ from tests.contract.format_cases import (
 from tests.rest_catalog import rest_catalog
 from tests.s3_server import S3Server
 from tests.unit.sources.handmade import commit_deletes, delete_rows, mapped_table, position_deletes
-from yummy_feast.errors import UnsupportedTableError
+from yummy_feast.errors import SourceReadError, UnsupportedTableError
 from yummy_feast.offline.engines.base import Engine, EngineSettings
 from yummy_feast.offline.engines.table import engine_of
 from yummy_feast.offline.entity_rows import EntityRows
@@ -39,7 +39,9 @@ from yummy_feast.offline.plan import RetrievalPlan
 from yummy_feast.sources.base import Prune, SourceContext, YummySource
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE, frame_of
+from yummy_feast.spark.frames_lake import read_iceberg
 from yummy_feast.spark.session import session as session_of
 from yummy_feast.spark.settings import SparkSettings
 
@@ -315,3 +317,34 @@ def test_a_catalog_with_a_store_of_its_own(session: Any, tmp_path: Path, s3_serv
     assert (source.native, source.frame.count()) == (False, 5)
     commit_deletes(stored(), ids_of(4), equality_ids=[2])
     assert [row["id"] for row in scanned(session, case, "id")] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("branch", [None, "trial"])
+def test_a_table_by_its_name_that_moves_on_meanwhile(
+    session: Any, tmp_path: Path, s3_server: S3Server, branch: str | None
+) -> None:
+    case, stored = iceberg(tmp_path, s3_server)
+    case.context = SourceContext(
+        tmp_path, {}, {"local": {**case.keys, **S3Settings.of(s3_server.options).for_pyiceberg()}}
+    )
+    assert session_of(SparkSettings.behind(case.context, 2)) is session
+    commit_deletes(stored(), ids_of(4), equality_ids=[2])
+    with stored().manage_snapshots() as manage:
+        manage.create_branch(stored().current_snapshot().snapshot_id, "trial")
+    with stored().update_schema() as update:
+        update.add_column("more", LongType())
+    scan = case.source(branch=branch).scan(case.context)
+    native = scan.native(["id"])
+    assert native is not None
+    name = f"local.lake.rows.branch_{branch}" if branch else "local.lake.rows"
+    session.sql(f"INSERT OVERWRITE {name} SELECT ts, id + 10, name, more FROM {name}")
+    found = frame_of(session, scan, ["id"]).frame.orderBy(PLACE).collect()
+    assert [row[0] for row in found] == [1, 2, 3, 5]
+    assert [row["id"] for row in scanned(session, case, "id", branch=branch)] == [11, 12, 13, 15]
+    # Whatever else the reader may come to see is no answer.
+    moved = replace(native, options={"branch": branch} if branch else {})
+    with (
+        pytest.raises(SourceReadError, match=f"Spark reads files that are not of {native.snapshot}"),
+        spark_errors("x"),
+    ):
+        read_iceberg(session, moved, [scan.schema.field("id")]).collect()

@@ -220,6 +220,18 @@ def test_a_vacuumed_version_is_told(tmp_path: Path) -> None:
         lock.get_historical_features(store, questions()).to_df()
 
 
+def test_a_version_that_was_vacuumed_before_the_lockfile_was_written(tmp_path: Path) -> None:
+    import deltalake
+
+    store = applied(tmp_path, view(FORMATS["delta"](tmp_path, "stats", history(), timestamp_field="event_timestamp")))
+    job = fetch(store)
+    job.to_df()
+    overwrite("delta", tmp_path)
+    deltalake.DeltaTable(tmp_path / "stats").vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    with pytest.raises(SourceMovedError, match=r"source 'stats' moved: files of version 1 are gone"):
+        job.lockfile()
+
+
 @pytest.mark.parametrize("kind", ["delta", "iceberg"])
 def test_another_table_at_the_same_place_is_told(tmp_path: Path, kind: str) -> None:
     store = applied(tmp_path, view(FORMATS[kind](tmp_path, "stats", history(), timestamp_field="event_timestamp")))

@@ -26,6 +26,7 @@ from tests.feast.lockfiles import (
     view,
 )
 from tests.feast.repo import FORMATS
+from tests.s3_server import S3Server
 from yummy_feast import select_all
 from yummy_feast.errors import LockfileError, RetrievalError
 
@@ -77,6 +78,19 @@ def test_the_forms_of_entity_rows(tmp_path: Path) -> None:
         assert lock.get_historical_features(store).to_arrow().equals(before)
     with kept[0][1].replay():
         assert fetch(store, questions()).to_arrow().equals(kept[0][0]), "the same rows in another form"
+
+
+def test_entity_rows_of_a_store_are_asked_for_again(tmp_path: Path, s3_server: S3Server) -> None:
+    source = FORMATS["parquet"](tmp_path, "stats", history(), timestamp_field="event_timestamp")
+    store = applied(tmp_path, view(source), storage_options=s3_server.options)
+    place = f"s3://{s3_server.bucket()}/asked/rows.parquet"
+    pq.write_table(pa.Table.from_pandas(questions()), place.removeprefix("s3://"), filesystem=s3_server.filesystem())
+    job = fetch(store, place)
+    before = job.to_arrow()
+    lock = locked(job, tmp_path)
+    assert lock.request.entities.text == place
+    append("parquet", tmp_path)
+    assert lock.get_historical_features(store).to_arrow().equals(before)
 
 
 def test_a_range_without_an_end_ends_when_it_was_asked(tmp_path: Path) -> None:

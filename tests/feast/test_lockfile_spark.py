@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast import FeatureStore
+from pyspark.sql import functions
 
 from tests.feast.lockfiles import append, applied, fetch, history, locked, overwrite, questions, view
 from tests.feast.repo import FORMATS, feature_store
 from yummy_feast.errors import LockfileError, SourceMovedError
+from yummy_feast.sources.storage import SavedDatasetYummyStorage
+from yummy_feast.spark.arrow_rows import fetched
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
@@ -66,6 +71,43 @@ def test_rows_that_live_in_spark(spark_session: Any, tmp_path: Path) -> None:
     (tmp_path / "stats" / "0.parquet").unlink()
     with pytest.raises(SourceMovedError, match=r"stats/0\.parquet is gone"):
         kept.get_historical_features(spark)
+
+
+@pytest.mark.parametrize("in_spark", [False, True], ids=["table", "frame"])
+def test_every_result_of_a_replay_is_compared(spark_session: Any, tmp_path: Path, in_spark: bool) -> None:
+    source = FORMATS["parquet"](tmp_path, "stats", history(), timestamp_field="event_timestamp")
+    spark = applied(tmp_path, view(source), source, engine="spark", staging_location="staged")
+    asked: Any = questions()
+    if in_spark:
+        asked = spark_session.createDataFrame(asked).withColumn("at", functions.expr("timestamp_ntz'2026-01-01 12:00'"))
+    job = fetch(spark, asked)
+    table = by_label(job.to_arrow())
+    lock = locked(job, tmp_path)
+    assert lock.answer is not None
+    kept = SavedDatasetYummyStorage(path="kept")
+
+    same = lock.get_historical_features(spark, asked)
+    frame = same.to_spark_df()
+    assert frame.schema == job.to_spark_df().schema
+    assert by_label(fetched(frame))["rate"].equals(table["rate"])
+    same.persist(kept)
+    assert by_label(pq.read_table(tmp_path / "kept"))["rate"].equals(table["rate"])
+    assert by_label(pq.read_table(same.to_remote_storage()))["rate"].equals(table["rate"])
+
+    column = replace(lock.answer.columns["rate"], digest="sha256:0")
+    forged = replace(lock, answer=replace(lock.answer, columns={"rate": column}))
+    other = forged.get_historical_features(spark, asked)
+    staged = sorted((tmp_path / "staged").iterdir())
+    for use in (other.to_spark_df, lambda: other.persist(kept, allow_overwrite=True), other.to_remote_storage):
+        with pytest.raises(LockfileError, match="answer is not that of the lockfile: other values in 'rate'"):
+            use()
+    assert by_label(pq.read_table(tmp_path / "kept"))["rate"].equals(table["rate"])
+    assert sorted((tmp_path / "staged").iterdir()) == staged
+
+    # Without an answer there is nothing to compare with, and rows may stay where they are.
+    free = replace(lock, answer=None).get_historical_features(spark, asked)
+    free.persist(kept, allow_overwrite=True)
+    assert free.lockfile().answer is None
 
 
 def by_label(table: pa.Table) -> pa.Table:

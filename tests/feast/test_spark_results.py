@@ -21,9 +21,10 @@ from pyspark.sql import functions
 from tests.feast.repo import FORMATS, feature_store
 from tests.s3_server import S3Server
 from yummy_feast import CsvSource, IcebergSource, ParquetSource
-from yummy_feast.errors import RetrievalError
+from yummy_feast.errors import RetrievalError, SourceReadError
 from yummy_feast.offline.job import YummyRetrievalJob
 from yummy_feast.sources.storage import SavedDatasetYummyStorage
+from yummy_feast.spark import writing
 from yummy_feast.spark.session import session
 from yummy_feast.spark.settings import SparkSettings
 
@@ -235,6 +236,30 @@ def test_a_failed_write_leaves_what_was_there(store: FeatureStore, tmp_path: Pat
     (tmp_path / "rows" / "1.parquet").unlink()
     with pytest.raises(RetrievalError, match=r"column 'trips' of rows holds 1?5\.5, but is declared int64"):
         fetch(store, ASKED).persist(storage, allow_overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == before
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".kept")] == []
+
+
+@pytest.mark.parametrize("with_scheme", [True, False])
+def test_a_dataset_is_not_lost_where_spark_writes_elsewhere(
+    spark_session: Any, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_scheme: bool
+) -> None:
+    """Its default file system is a store; executors on other machines that share no folder leave as little here."""
+    store, storage = of_engine("spark", tmp_path, storage_options=s3_server.options), STORAGES["folder"]()
+    fetch(store, ASKED.head(1)).persist(storage)
+    before = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    spark_session.conf.set("fs.defaultFS", f"s3a://{s3_server.bucket()}")
+    try:
+        if with_scheme:
+            fetch(store, ASKED).persist(storage, allow_overwrite=True)
+            assert plain(pq.read_table(tmp_path / "kept")) == ANSWER
+            return
+        monkeypatch.setattr(writing, "hadoop_path", str)
+        with pytest.raises(SourceReadError, match=r"kept: 3 rows were written, but 0 of them are here: the executors"):
+            fetch(store, ASKED).persist(storage, allow_overwrite=True)
+    finally:
+        spark_session.conf.unset("fs.defaultFS")
+        session(SparkSettings())
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == before
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".kept")] == []
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from yummy_feast.errors import EntityRowsError
 from yummy_feast.offline.entity_rows import EntityRows, moment, refuse_twins, time_column_of
 from yummy_feast.offline.times import utc
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.columns import carried, column_of
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.kept import computed
@@ -81,7 +82,7 @@ class FrameRows(EntityRows):
     def _columns(self) -> dict[str, pa.ChunkedArray | pa.Array]:
         if not self._held:
             with spark_errors("the entity rows"):
-                table = self.rows.toArrow()
+                table = fetched(self.rows)
             self._held = {name: zoned(table.column(name)) for name in table.column_names}
             self._held[self.time_column] = utc(self._held[self.time_column])
         return self._held

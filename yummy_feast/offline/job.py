@@ -221,10 +221,10 @@ class YummyRetrievalJob(RetrievalJob):
 
     def to_spark_df(self) -> Any:
         """The rows as a Spark DataFrame, in no particular order; nothing is computed until Spark is asked to, unless
-        on-demand views have to see the rows.
+        on-demand views or a lockfile have to see the rows.
 
         Raises:
-            RetrievalError: the engine is not spark.
+            RetrievalError: the engine is not spark. LockfileError: as of ``to_arrow``.
         """
         frame = self.answer.frame()
         if frame is None:
@@ -232,14 +232,19 @@ class YummyRetrievalJob(RetrievalJob):
                 "to_spark_df needs the engine spark",
                 hint="set offline_store.engine: spark, or use session.createDataFrame(job.to_arrow())",
             )
-        return frame.sparkSession.createDataFrame(self.to_arrow()) if self._on_demand else frame
+        if not self._comes_here:
+            return frame
+        from yummy_feast.spark.arrow_rows import sent
+
+        return sent(frame.sparkSession, self.to_arrow(), frame.schema)
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
         """Write the rows to a saved dataset's storage, in its own format; all or nothing. Spark writes folders of
-        Parquet itself, as many files as it has tasks.
+        Parquet itself, as many files as it has tasks, unless on-demand views or a lockfile have to see the rows.
 
         Raises:
             SavedDatasetLocationAlreadyExists: something is there and ``allow_overwrite`` is false.
+            LockfileError: as of ``to_arrow``. SourceReadError: what Spark wrote is not where it belongs.
         """
         source = as_yummy_source(storage.to_data_source())
         frame = self._frame() if source.takes_files and not source.has_own_store(self._context) else None
@@ -268,9 +273,14 @@ class YummyRetrievalJob(RetrievalJob):
         self.persist(SavedDatasetYummyStorage(source))
         return [file.text for file in source.files(self._context)]
 
+    @property
+    def _comes_here(self) -> bool:
+        """Whether on-demand views compute with the rows, or a lockfile is to prove them, wherever they go then."""
+        return bool(self._on_demand) or (self._record is not None and self._record.proves)
+
     def _frame(self) -> Any | None:
-        """The rows in Spark, unless on-demand views have to see them here."""
-        return None if self._on_demand else self.answer.frame()
+        """The rows in Spark, if they may stay there."""
+        return None if self._comes_here else self.answer.frame()
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         return self.answer.arrow().to_pandas()

@@ -183,8 +183,11 @@ class Lockfile:
                 entity_df = select_all(datetime.fromisoformat(entities.end or ""))
             elif entities.form == "range":
                 dates = {name: datetime.fromisoformat(getattr(entities, name[:-5]) or "") for name in _DATES}
+            elif entities.form == "parquet" and "://" not in (entities.text or ""):
+                entity_df = Path(entities.text or "")
             else:
-                entity_df = Path(entities.text or "") if entities.form == "parquet" else entities.text
+                # Also the address of a file, which a Path would take for folders.
+                entity_df = entities.text
         with self.replay():
             job: Any = store.get_historical_features(
                 entity_df=entity_df,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from yummy_feast.errors import LockfileError
+from yummy_feast.errors import LockfileError, SourceReadError
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.lockfile import FORMAT, Entities, Lockfile, Request, Rows
 from yummy_feast.offline.lockfile_facts import (
@@ -65,6 +65,11 @@ class FetchRecord:
         self._table: Callable[[], pa.Table | None] | None = None
         self.looks = Looks() if lock is None else self._looks_of(lock)
         self.context = replace(context, looks=self.looks)
+
+    @property
+    def proves(self) -> bool:
+        """Whether this is a replay, and of a lockfile with an answer to compare with."""
+        return self._lock is not None and self._lock.answer is not None
 
     # ---------------------------------------------------------------------------------------- as the fetch goes
 
@@ -163,8 +168,20 @@ class FetchRecord:
     def _answered(self, again: Callable[[], pa.Table]) -> Rows | None:
         if self._table is not None and self._answer is None:
             table = self._table()
-            self._digest(again() if table is None else table)
+            self._digest(self._made(again) if table is None else table)
         return self._answer
+
+    def _made(self, again: Callable[[], pa.Table]) -> pa.Table:
+        """The answer once more. SourceMovedError if a source lacks what was read of it."""
+        try:
+            return again()
+        except SourceReadError:
+            seen = self.looks.seen
+            looks = Looks({key: look.pin for key, look in seen.items()})
+            for look in seen.values():
+                # Opens its files.
+                _ = looks.scan(look.source, self.context).total_pieces
+            raise
 
     def _read(self, key: str, checksums: bool | None) -> Mapping[str, Any]:
         look = self.looks.seen[key]

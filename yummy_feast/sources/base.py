@@ -242,8 +242,10 @@ class YummySource(DataSource):
     takes_files: ClassVar[bool] = False
     """Whether ``replace_by`` works: the content is a folder of Parquet files."""
 
-    def replace_by(self, write: Callable[[str], None], context: SourceContext, *, allow_overwrite: bool) -> None:
-        """As ``replace``, with rows that ``write`` puts as Parquet files into the folder it is given."""
+    def replace_by(self, write: Callable[[str], int], context: SourceContext, *, allow_overwrite: bool) -> None:
+        """As ``replace``, with rows that ``write`` puts as Parquet files into the folder it is given; it returns how
+        many. SourceReadError if they are not there then, with all as it was before.
+        """
         raise NotImplementedError
 
     @property

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 from feast.errors import SavedDatasetLocationAlreadyExists
 
-from yummy_feast.errors import ConfigError, SourceNotFoundError, UnsupportedTableError
+from yummy_feast.errors import ConfigError, SourceNotFoundError, SourceReadError, UnsupportedTableError
 from yummy_feast.sources.base import MOVED, Scan, SourceContext, YummySource
 from yummy_feast.sources.file_pins import pinned_files
 from yummy_feast.sources.files import Location, StoredFile, glob_pattern, glob_root, list_files, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords
+from yummy_feast.sources.parquet_pieces import read_footers
 from yummy_feast.sources.writing import Sink, conformed, locked, new_name, write_whole
 
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
@@ -134,7 +135,7 @@ class FilesSource(YummySource):
         else:
             self._begin(table, place, place)
 
-    def replace_by(self, write: Callable[[str], None], context: SourceContext, *, allow_overwrite: bool) -> None:
+    def replace_by(self, write: Callable[[str], int], context: SourceContext, *, allow_overwrite: bool) -> None:
         """See ``YummySource.replace_by``. Locally the new folder takes the place of the old one; on a store that cannot
         rename, new files appear as they are written, and the old ones go last.
         """
@@ -146,14 +147,22 @@ class FilesSource(YummySource):
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 with _swapped_folder(folder) as fresh:
-                    write(str(fresh))
+                    rows = write(str(fresh))
+                    _require_rows(place, _files_below(place.at(str(fresh))), rows)
             except BaseException:
                 if not was_there:
                     folder.rmdir()
                 raise
             return
         old = {info.path for info in _files_below(place)}
-        write(place.text)
+        rows = write(place.text)
+        new = [info for info in _files_below(place) if info.path not in old]
+        try:
+            _require_rows(place, new, rows)
+        except SourceReadError:
+            for info in new:
+                place.filesystem.delete_file(info.path)
+            raise
         for path in old:
             place.filesystem.delete_file(path)
 
@@ -213,6 +222,19 @@ class FilesSource(YummySource):
 def _files_below(place: Location) -> list[pafs.FileInfo]:
     found = place.filesystem.get_file_info(pafs.FileSelector(place.path, recursive=True, allow_not_found=True))
     return [info for info in found if info.type == pafs.FileType.File]
+
+
+def _require_rows(place: Location, files: Sequence[pafs.FileInfo], rows: int) -> None:
+    """SourceReadError unless the new Parquet files hold all rows that others say they have written there."""
+    parquet = [info.path for info in files if info.path.endswith(".parquet")]
+    stored = [StoredFile(place.at(path), size=None, modified=None, partition={}) for path in parquet]
+    found = sum(footer.metadata.num_rows for footer in read_footers(stored))
+    if found != rows:
+        raise SourceReadError(
+            f"{place.text}: {rows} rows were written, but {found} of them are here: "
+            "the executors do not share this place with the driver",
+            hint="use a folder that all of them see, or one in an object store; what was there is as it was",
+        )
 
 
 @contextmanager

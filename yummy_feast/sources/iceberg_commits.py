@@ -27,6 +27,8 @@ MARK = "yummy-feast.append"
 _TRIES = 8
 _LOOKS = 4
 """How often to look for a commit whose answer was lost, before saying that nobody knows."""
+_DEAF_LOOKS = 8
+"""How many of them the catalog may leave without an answer, as one that starts again does: some ten seconds."""
 
 
 def create_table(catalog: Catalog, name: str, schema: pa.Schema) -> None:
@@ -56,11 +58,18 @@ def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table
     SourceReadError if nobody can say whether the commit was made; pyiceberg's CommitFailedException if it was not,
     after all tries.
     """
-    from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+    from pyiceberg.exceptions import (
+        CommitFailedException,
+        CommitStateUnknownException,
+        ServerError,
+        ServiceUnavailableError,
+    )
     from pyiceberg.table.refs import MAIN_BRANCH
 
     mark = uuid.uuid4().hex
-    unsure: tuple[type[Exception], ...] = (CommitStateUnknownException, *client_errors())
+    # Some proxies say 503 where they have handed on the request and lost the connection.
+    gateway: tuple[type[Exception], ...] = (CommitStateUnknownException, ServerError, ServiceUnavailableError)
+    unsure = (*gateway, *client_errors())
     for attempt in range(_TRIES):
         stored = catalog.load_table(name)
         rows = fitting(stored)
@@ -70,9 +79,10 @@ def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table
             if attempt == _TRIES - 1:
                 raise
         except unsure as error:
-            if _landed(catalog, name, mark):
+            landed = _landed(catalog, name, mark)
+            if landed:
                 return
-            if not _was_refused(error):
+            if landed is None or not _was_refused(error):
                 raise SourceReadError(
                     f"{name}: nobody knows whether the rows were added: {first_line(error)}",
                     hint=f"look for a snapshot with {MARK} = {mark} before you add them again",
@@ -84,14 +94,25 @@ def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table
         _wait(attempt)
 
 
-def _landed(catalog: Catalog, name: str, mark: str) -> bool:
-    for look in range(_LOOKS):
-        snapshots = catalog.load_table(name).metadata.snapshots
+def _landed(catalog: Catalog, name: str, mark: str) -> bool | None:
+    """Whether the commit was made; None if the catalog does not answer any more."""
+    from pyiceberg.exceptions import RESTError
+
+    silence: tuple[type[Exception], ...] = (RESTError, OSError, *client_errors())
+    looks = deaf = 0
+    while looks < _LOOKS and deaf < _DEAF_LOOKS:
+        try:
+            snapshots = catalog.load_table(name).metadata.snapshots
+        except silence:
+            deaf += 1
+            _wait(deaf)
+            continue
         if any(item.summary is not None and item.summary.get(MARK) == mark for item in snapshots):
             return True
-        if look < _LOOKS - 1:
-            _wait(look)
-    return False
+        looks += 1
+        if looks < _LOOKS:
+            _wait(looks - 1)
+    return False if looks else None
 
 
 def _was_refused(error: Exception) -> bool:

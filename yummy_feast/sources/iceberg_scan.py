@@ -33,6 +33,7 @@ from yummy_feast.errors import SourceNotFoundError, SourceReadError, Unsupported
 from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan, SourceContext
 from yummy_feast.sources.files import Location, StoredFile, first_line
 from yummy_feast.sources.iceberg_filter import plan_filter
+from yummy_feast.sources.iceberg_native import by_metadata, by_name
 from yummy_feast.sources.iceberg_seen import data_files, iceberg_state, new_files, time_bounds
 from yummy_feast.sources.parquet_native import native_file, readable_by_name
 from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parquet_pieces, read_footers, readable
@@ -129,7 +130,7 @@ class IcebergScan(Scan):
         try:
             found = self._by_file(prune)
         except UnsupportedTableError:
-            return self._native_table()
+            return self._native_table(columns)
         if self.own_store or any(task.delete_files for task, _, _ in found):
             return None
         files = [(self._footers.get(task.file.file_path), columns_in) for task, columns_in, _ in found]
@@ -139,26 +140,17 @@ class IcebergScan(Scan):
         chosen = [native_file(file, columns, pieces) for file, (_, _, pieces) in zip(plain, found, strict=True)]
         return NativeTable("parquet", self.location, str(self._at.snapshot_id), tuple(chosen))
 
-    def _native_table(self) -> NativeTable | None:
-        """This snapshot for Iceberg's own reader, by the metadata file that was looked at; by the table's name, if only
-        its catalog knows how to open the files.
-        """
+    def _native_table(self, columns: Sequence[str]) -> NativeTable | None:
+        """This snapshot for Iceberg's own reader."""
         assert self._at is not None  # noqa: S101 - for mypy: native() has asked
-        if self.own_store and isinstance(self._table, StaticTable):
-            return None
-        at = str(self._at.snapshot_id)
-        is_newest = self._at == self._table.current_snapshot() and self._branch is None
-        is_todays = self._fields.schema_id == self._table.schema().schema_id
-        if is_newest and is_todays and (not self.own_store or self._at.schema_id != self._fields.schema_id):
-            # The columns are those of today, which are not always the snapshot's.
-            options = {}
-        elif self._branch is not None and _is_branch(self._table, self._branch):
-            options = {"branch": self._branch}
+        if self.own_store:
+            if isinstance(self._table, StaticTable):
+                return None
+            found = by_name(self.location, self._table, self._at, self._fields, columns)
         else:
-            options = {"versionAsOf": at}
-        files = tuple(NativeFile(path) for path in data_files(self._table, self._at))
-        place = self.location if self.own_store else self._table.metadata_location
-        return NativeTable("iceberg", place, at, files, options)
+            branch = self._branch if self._branch is not None and _is_branch(self._table, self._branch) else None
+            found = by_metadata(self.location, self._table, self._at, self._fields, columns, branch)
+        return replace(found, files=tuple(NativeFile(path) for path in data_files(self._table, self._at)))
 
     def _by_file(self, prune: Prune | None) -> list[tuple[FileScanTask, Mapping[str, FileColumn] | None, list[Piece]]]:
         """The files that may hold wanted rows, how each has the columns (None: pyiceberg knows), and its pieces."""

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from yummy_feast.errors import SourceReadError
 from yummy_feast.sources.base import NativeTable
 from yummy_feast.spark.columns import column_of
+from yummy_feast.spark.failures import told
 from yummy_feast.spark.frames import PIECE_BITS, PLACE
 from yummy_feast.spark.writing import hadoop_path
 
@@ -42,7 +44,7 @@ def read_delta(session: SparkSession, table: NativeTable, fields: Sequence[pa.Fi
 
 
 def read_iceberg(session: SparkSession, table: NativeTable, fields: Sequence[pa.Field]) -> DataFrame:
-    """See ``frames.READERS``. By the metadata file, whatever catalog the table is in: it never changes."""
+    """See ``frames.READERS``. By the metadata file, which never changes, or by the table's name and a snapshot."""
     from pyspark.sql import functions as F  # noqa: N812
 
     frame = session.read.format("iceberg").options(**table.options).load(hadoop_path(table.location))
@@ -60,9 +62,19 @@ def _placed(
     wide = frame.select(*[column_of(name) for name in names], place.alias(_FILE), row.alias(_ROW))
     paths = [bare(item.path) for item in table.files]
     numbers = pa.table({_KEY: pa.array(paths, pa.string()), _NUMBER: pa.array(range(len(paths)), pa.int64())})
-    joined = wide.join(F.broadcast(session.createDataFrame(numbers)), F.col(_FILE) == F.col(_KEY))
-    number = F.shiftleft(F.col(_NUMBER), PIECE_BITS)
+    joined = wide.join(F.broadcast(session.createDataFrame(numbers)), F.col(_FILE) == F.col(_KEY), "left")
+    number = F.shiftleft(F.coalesce(F.col(_NUMBER), _unknown(table)), PIECE_BITS)
     return joined.select(*[column_of(name) for name in names], (number + F.col(_ROW)).alias(PLACE))
+
+
+def _unknown(table: NativeTable) -> Column:
+    """The number of a file that the scan has not listed: the reader sees another state of the table, so none."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    error = SourceReadError(
+        f"{table.location}: Spark reads files that are not of {table.snapshot}", hint="has the table changed? run again"
+    )
+    return F.raise_error(F.lit(str(told(error)))).cast("bigint")
 
 
 def bare(path: str) -> str:

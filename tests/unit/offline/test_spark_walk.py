@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from yummy_feast.offline.engines import spark_walk
-from yummy_feast.offline.engines.spark_walk import ENTITY, Walked, sound, walk
+from yummy_feast.offline.engines.spark_walk import ENTITY, Walked, walk
 
 VIEWS = (Walked(0, False, ("s0", "s1")), Walked(2, True, ("s1",)))
 SCHEMA = pa.schema(
@@ -134,29 +134,3 @@ def test_entity_rows_alone_see_nothing() -> None:
     table = partition(2, 50, 1)
     alone = table.filter(pa.array([side == ENTITY for side in table["side"].to_pylist()]))
     assert walked(alone) == [{"e": row["e"], "b0": None, "b2": None} for row in alone.to_pylist()]
-
-
-def test_lists_from_java_may_lack_their_first_offset() -> None:
-    inner = pa.ListArray.from_buffers(
-        pa.list_(pa.int64()), 0, [None, pa.py_buffer(b"")], children=[pa.array([], "int64")]
-    )
-    kind = pa.list_(pa.list_(pa.int64()))
-    offsets = pa.py_buffer(np.zeros(3, np.int32).tobytes())
-    lists = pa.Array.from_buffers(kind, 2, [pa.py_buffer(b"\x00"), offsets], 2, children=[inner])
-    structs = pa.StructArray.from_arrays([lists], fields=[pa.field("f", kind)])
-    kept = sound(pa.record_batch({"plain": lists, "inside": structs}))
-    kept.validate(full=True)
-    assert kept.to_pydict() == {"plain": [None, None], "inside": [{"f": None}, {"f": None}]}
-    assert kept.column("plain").values.buffers()[1].size == 4
-    assert kept.column("inside").field(0).values.buffers()[1].size == 4
-
-
-def test_what_is_nested_stays_as_it_is() -> None:
-    columns = {
-        "maps": pa.array([[("a", [1])], None, []], pa.map_(pa.string(), pa.list_(pa.int64()))),
-        "structs": pa.array([{"a": [[1], None]}, None, {"a": []}], pa.struct([("a", pa.list_(pa.list_(pa.int8())))])),
-        "lists": pa.array([[[1], []], None, [None]], pa.list_(pa.list_(pa.int64()))),
-    }
-    batch = pa.record_batch(columns)
-    assert sound(batch).equals(batch)
-    sound(batch).validate(full=True)

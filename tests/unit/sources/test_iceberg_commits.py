@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ServiceUnavailableError
 from pyiceberg.table import Table
 from sqlalchemy.exc import OperationalError
 
@@ -20,6 +21,10 @@ from yummy_feast.sources import iceberg_commits
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.sources.iceberg_commits import MARK
+
+LOCKED = OperationalError("UPDATE iceberg_tables", {}, sqlite3.OperationalError("database is locked"))
+LOST = CommitStateUnknownException("the backend is gone")
+GATEWAY = ServiceUnavailableError("upstream reset before headers")
 
 
 @pytest.fixture
@@ -62,6 +67,51 @@ def test_a_commit_that_nobody_knows_of_is_not_made_twice(
     assert ids(table, context) == [1]
 
 
+@pytest.mark.parametrize("looks", [0, 2])
+def test_a_catalog_that_starts_again_is_asked_once_more(
+    rest: RestCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """It takes the commit and is gone before it answers; it is there again in time, or nobody knows."""
+    table, context = of_rest(rest, tmp_path)
+    rest.lost_answers, rest.down_for = 1, looks or 1000
+    if looks:
+        table.append(rows(2), context)
+    else:
+        with pytest.raises(SourceReadError, match=rf"ns\.rows: nobody knows .*{MARK} = [0-9a-f]{{32}}"):
+            table.append(rows(2), context)
+        rest.down_for = 0
+    assert ids(table, context) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [LOST, LOCKED, GATEWAY], ids=lambda error: type(error).__name__)
+def test_nobody_knows_where_no_look_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Exception
+) -> None:
+    """Also of a database, and where the files of the table are in a store that is gone."""
+    monkeypatch.setattr(iceberg_commits, "_wait", lambda _: None)
+    case = IcebergTable(tmp_path)
+    case.lay([rows(1)])
+    failing = Failing(kind, 1, after=True)
+    gone: list[Exception] = [OSError("no route to the store"), LOCKED]
+
+    def append(*given: Any, **how: Any) -> None:
+        try:
+            failing(*given, **how)
+        finally:
+            monkeypatch.setattr(SqlCatalog, "load_table", refusing)
+
+    def refusing(*_: object) -> Table:
+        gone.append(gone.pop(0))
+        raise gone[-1]
+
+    monkeypatch.setattr(Table, "append", append)
+    with pytest.raises(SourceReadError, match=rf"nobody knows .*{MARK} = [0-9a-f]{{32}}"):
+        case.source().append(rows(2), case.context)
+    monkeypatch.undo()
+    assert ids(case.source(), case.context) == [1, 2]
+    assert failing.calls == 1
+
+
 class Failing:
     """``Table.append`` that fails a few times, before or after its commit."""
 
@@ -77,9 +127,6 @@ class Failing:
             self.append(table, df, **how)
         if failing:
             raise self.error
-
-
-LOCKED = OperationalError("UPDATE iceberg_tables", {}, sqlite3.OperationalError("database is locked"))
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after it"])

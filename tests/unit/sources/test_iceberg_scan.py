@@ -118,9 +118,11 @@ def test_equality_deletes_are_left_to_iceberg_at_this_snapshot(case: IcebergTabl
         manage.create_tag(snapshot.snapshot_id, "t").create_branch(snapshot.snapshot_id, "b")
     assert native(case).options == {}
     assert native(case, branch="b").options == {"branch": "b"}
+    assert native(case, branch="t").options == {}
+    case.source().append(rows(4), case.context)
     assert native(case, branch="t").options == {"versionAsOf": str(snapshot.snapshot_id)}
     # Refused here, counted all the same.
-    assert case.source().scan(case.context).total_pieces == 2
+    assert case.source().scan(case.context).total_pieces == 3
 
 
 def test_pieces_travel_to_other_processes(case: IcebergTable) -> None:

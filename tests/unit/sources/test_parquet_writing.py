@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.contract.format_cases import read
-from yummy_feast.errors import ColumnTypeError, ConfigError
+from yummy_feast.errors import ColumnTypeError, ConfigError, SourceReadError
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.parquet import ParquetSource
 
@@ -156,3 +156,38 @@ def test_replacing_a_folder_removes_what_was_in_it(context: SourceContext) -> No
     source.replace(pa.table({"x": [1]}), context, allow_overwrite=True)
     assert read(source.scan(context)).to_pydict() == {"x": [1]}
     assert [path.name for path in context.repo_path.iterdir()] == ["d"]
+
+
+# ------------------------------------------------------------------------------ folders that others write
+
+
+def written_by_others(rows: int, told: int) -> Any:
+    """Puts ``rows`` rows into the folder and says that it were ``told``."""
+
+    def write(folder: str) -> int:
+        for number in range(rows):
+            pq.write_table(pa.table({"id": [number]}), Path(folder) / f"{number}.parquet")
+        (Path(folder) / "_SUCCESS").touch()
+        return told
+
+    return write
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+@pytest.mark.parametrize(("here", "told"), [(0, 3), (2, 3), (3, 3), (0, 0)])
+def test_a_folder_that_lacks_rows_takes_no_other_ones_place(
+    context: SourceContext, was_there: bool, here: int, told: int
+) -> None:
+    folder = context.repo_path / "kept"
+    if was_there:
+        put(context, "kept/old.parquet", {"id": [7]})
+    source = ParquetSource("kept", timestamp_field="ts")
+    if here == told:
+        source.replace_by(written_by_others(here, told), context, allow_overwrite=True)
+        assert sorted(path.name for path in folder.glob("*.parquet")) == [f"{number}.parquet" for number in range(here)]
+        return
+    with pytest.raises(SourceReadError, match=f"{told} rows were written, but {here} of them are here: the executors"):
+        source.replace_by(written_by_others(here, told), context, allow_overwrite=True)
+    assert [path.name for path in context.repo_path.iterdir()] == (["kept"] if was_there else [])
+    if was_there:
+        assert [path.name for path in folder.iterdir()] == ["old.parquet"]

@@ -17,12 +17,12 @@ from yummy_feast.offline.engines.codes import common_family
 from yummy_feast.offline.engines.matching import check_columns, span_between, span_of
 from yummy_feast.offline.engines.spark_conform import as_declared
 from yummy_feast.offline.engines.spark_join import SparkView, joined
-from yummy_feast.offline.engines.spark_ranges import fetched
 from yummy_feast.offline.engines.spark_rows import ROW, Asked, asked_of, asked_of_frame, wanted_keys
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.times import show, unit_of
 from yummy_feast.sources.base import Prune, SourceContext
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.carriers import restored
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors

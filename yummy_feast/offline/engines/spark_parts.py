@@ -25,6 +25,7 @@ from yummy_feast.offline.engines.spark_values import KEY_TYPES
 from yummy_feast.offline.newest import NewestParts, Work
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.spark import failures
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.carriers import restore
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class SparkParts(NewestParts):
         task = _Task(work, self.schemas[read], keyless)
         with failures.spark_errors(self._what), _partitions_kept(self._session):
             rows = self._divided(self._reads[read], self.counts[read], skip)
-            answer = rows.mapInArrow(cast("Any", task), from_arrow_schema(keyless)).toArrow()
+            answer = fetched(rows.mapInArrow(cast("Any", task), from_arrow_schema(keyless)))
         tell_of_keyless(self._range, self._reads[read], pc.sum(answer.column(KEYLESS)).as_py() or 0)
         return answer.drop_columns([KEYLESS]).cast(told)
 

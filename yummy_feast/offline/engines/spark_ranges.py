@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from yummy_feast.errors import ColumnNotFoundError, nearest
 from yummy_feast.offline.engines.spark_values import instant, own_unit, within
-from yummy_feast.offline.engines.spark_walk import sound
 from yummy_feast.offline.times import unit_of
 from yummy_feast.sources.base import Prune, SourceContext
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.carriers import restored
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.frames import PLACE, START, SourceFrame, frame_of
@@ -106,12 +106,6 @@ def ordered(frame: DataFrame, rows: int, schema: pa.Schema, skip: int = 0) -> It
         found = found.drop_columns([PLACE]).take(pa.array(order)).combine_chunks()
         columns = [restored(column, field.type) for column, field in zip(found.columns, schema, strict=True)]
         yield from pa.Table.from_arrays(columns, schema=schema).to_batches(max_chunksize=_BATCH)
-
-
-def fetched(frame: DataFrame) -> pa.Table:
-    """The rows here, in no particular order."""
-    found = frame.toArrow()
-    return pa.Table.from_batches(map(sound, found.to_batches()), found.schema)
 
 
 def _chunks(frame: DataFrame, rows: int) -> Iterator[DataFrame]:

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from yummy_feast.spark.arrow_rows import sound
+
 Int64s = np.ndarray[tuple[int], np.dtype[np.int64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -214,33 +216,6 @@ def _longs(rows: pa.Table, name: str) -> Int64s:
     """A column of whole numbers; what is missing is before all others."""
     column = rows.column(name).cast(pa.int64())
     return np.asarray((pc.fill_null(column, _MISSING) if column.null_count else column).to_numpy(), np.int64)
-
-
-def sound(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch as Arrow's Java writes it, in which empty lists inside of lists have no offsets at all, with offsets:
-    pyarrow reads the first one, whatever lies there.
-    """
-    if not any(pt.is_nested(kind) for kind in batch.schema.types):
-        return batch
-    return pa.RecordBatch.from_arrays([_sound(column) for column in batch.columns], schema=batch.schema)
-
-
-def _sound(values: pa.Array) -> pa.Array:
-    kind = values.type
-    if not pt.is_nested(kind) or values.offset:
-        return values
-    if not len(values):
-        return pa.array([], kind)
-    if pt.is_list(kind):
-        children = [values.values]
-    elif pt.is_map(kind):
-        children = [pa.StructArray.from_arrays([values.keys, values.items], fields=[kind.key_field, kind.item_field])]
-    elif pt.is_struct(kind):
-        children = [values.field(number) for number in range(kind.num_fields)]
-    else:
-        return values
-    own = values.buffers()[: 1 if pt.is_struct(kind) else 2]
-    return pa.Array.from_buffers(kind, len(values), own, values.null_count, children=[_sound(c) for c in children])
 
 
 def _held(batches: Iterator[pa.RecordBatch]) -> tuple[pa.Table | None, str | None]:
