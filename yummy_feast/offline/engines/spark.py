@@ -13,8 +13,9 @@ from yummy_feast.offline.engines.base import Engine, EntityList
 from yummy_feast.offline.engines.spark_answer import SparkAnswer
 from yummy_feast.offline.engines.spark_newest import SparkNewest, newest_frame
 from yummy_feast.offline.engines.spark_parts import SparkParts
-from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, fetched, open_range, ordered, rows_frame
+from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered, rows_frame
 from yummy_feast.offline.frame_rows import FrameRows
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
 from yummy_feast.spark.session import session

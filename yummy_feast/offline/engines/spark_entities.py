@@ -4,9 +4,10 @@ carriers, and come back in the very types and order that the embedded engine giv
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,13 @@ import pyarrow.types as pt
 from yummy_feast.errors import ColumnTypeError
 from yummy_feast.offline.engines.base import EntityList
 from yummy_feast.offline.engines.spark_newest import newest_rows
-from yummy_feast.offline.engines.spark_ranges import Range, fetched, open_range
+from yummy_feast.offline.engines.spark_ranges import Range, open_range
 from yummy_feast.offline.engines.spark_rows import ROW
 from yummy_feast.offline.engines.spark_values import instant, own_unit
 from yummy_feast.offline.entity_rows import EntityRows, refuse_twins, time_column_of
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.plan import EVENT_TIMESTAMP
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.carriers import carrier, restored
 from yummy_feast.spark.columns import in_unit, natural, spark_type
 from yummy_feast.spark.failures import spark_errors
@@ -48,6 +50,15 @@ class SourceRows(FrameRows):
         time = EntityRows.of_arrow(schema.empty_table()).column(name).type
         self._schema = schema.set(schema.names.index(name), pa.field(name, time))
         self._hold(frame, name)
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """The rows, cached while this lives. What is lost of them, or asked for later, is read again: from files that
+        stay as they are the same rows come again, so that no job fails with the executor that held some.
+        """
+        kept = self._given.persist()
+        weakref.finalize(self, kept.unpersist)
+        return kept
 
     @property
     def time_unit(self) -> str:
