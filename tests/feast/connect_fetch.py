@@ -30,8 +30,11 @@ def main(repo: Path, address: str, answers: Path) -> None:
 
     job.persist(SavedDatasetYummyStorage(path=str(answers / "kept")))
     assert job.to_remote_storage()
-    number = job_of(repo, "SELECT thing_id, max(event_timestamp) AS event_timestamp FROM quick GROUP BY 1", **settings)
-    assert 0 < len(number.to_df()) <= 500
+    sql = "SELECT thing_id, max(event_timestamp) AS event_timestamp FROM quick GROUP BY 1"
+    found = job_of(repo, sql, **settings).to_df()
+    assert 0 < len(found) <= 500
+    # Nobody holds the job, nor its rows.
+    assert job_of(repo, sql, **settings).to_spark_df().where("thing_id IS NOT NULL").count() == len(found)
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ def test_a_failed_write_leaves_what_was_there(store: FeatureStore, tmp_path: Pat
         ROWS.set_column(3, "trips", pa.array([5.5, 7, 15.5, 25], pa.float64())), tmp_path / "rows" / "0.parquet"
     )
     (tmp_path / "rows" / "1.parquet").unlink()
-    with pytest.raises(RetrievalError, match="column 'trips' of rows holds fractions, but is declared int64"):
+    with pytest.raises(RetrievalError, match=r"column 'trips' of rows holds 1?5\.5, but is declared int64"):
         fetch(store, ASKED).persist(storage, allow_overwrite=True)
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == before
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".kept")] == []

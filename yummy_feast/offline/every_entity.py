@@ -14,7 +14,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from yummy_feast.errors import EntityRowsError
-from yummy_feast.offline.engines.base import Engine
+from yummy_feast.offline.engines.base import Engine, EntityList
 from yummy_feast.offline.entity_rows import EntityRows, distinct, drop_null_rows
 from yummy_feast.offline.plan import EVENT_TIMESTAMP, ReadPlan, RetrievalPlan, ViewPlan
 from yummy_feast.offline.times import utc
@@ -37,8 +37,12 @@ def every_entity(
         raise EntityRowsError(
             f"no feature view has all the join keys, so its entities cannot be listed ({sets})", hint="pass entity rows"
         )
+    lists = [_list_of(view, keys, start, end) for view in whole]
     try:
-        found = distinct([_entities(engine, view, keys, start, end, timed=as_of is None) for view in whole])
+        listed = engine.listed_rows(lists, as_of)
+        if listed is not None:
+            return listed
+        found = distinct([_entities(engine, one, timed=as_of is None) for one in lists])
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         names = ", ".join(view.name for view in whole)
         raise EntityRowsError(
@@ -54,16 +58,18 @@ def every_entity(
     return EntityRows.of_arrow(found)
 
 
-def _entities(
-    engine: Engine, view: ViewPlan, keys: tuple[str, ...], start: int | None, end: int | None, *, timed: bool
-) -> pa.Table:
+def _list_of(view: ViewPlan, keys: tuple[str, ...], start: int | None, end: int | None) -> EntityList:
     source_of = dict(view.join_keys)
     read = ReadPlan(view.source, tuple(source_of[key] for key in keys), (), view.time, None, start, end)
-    rows = engine.between(read) if timed else engine.latest(read)
+    return EntityList(read, tuple((key, source_of[key]) for key in keys))
+
+
+def _entities(engine: Engine, one: EntityList, *, timed: bool) -> pa.Table:
+    rows = engine.between(one.read) if timed else engine.latest(one.read)
     table = rows.read_all()
-    columns = {key: table.column(source_of[key]) for key in keys}
+    columns = {key: table.column(source) for key, source in one.keys}
     if timed:
-        columns[EVENT_TIMESTAMP] = utc(_as_timestamp(table.column(view.time)))
+        columns[EVENT_TIMESTAMP] = utc(_as_timestamp(table.column(one.read.time)))
     return drop_null_rows(pa.table(columns))
 
 

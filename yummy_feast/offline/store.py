@@ -27,6 +27,7 @@ from yummy_feast.offline.newest import Newest, NewestParts
 from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
 from yummy_feast.sources import storage as _storage  # noqa: F401 - Feast knows its classes once it is imported
 from yummy_feast.sources.adapt import as_yummy_source
+from yummy_feast.sources.parquet import ParquetSource
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -248,7 +249,8 @@ def _entity_rows(
         return EntityRows.of_arrow(pa.table(entity_df))
     if isinstance(entity_df, Path) or (isinstance(entity_df, str) and entity_df.endswith(".parquet")):
         record.given("parquet", str(entity_df))
-        return EntityRows.of_arrow(_parquet(config, str(entity_df)))
+        source = ParquetSource(path=str(entity_df), timestamp_field=plans.EVENT_TIMESTAMP)
+        return engine.source_rows(source, engine_settings(config).context)
     if isinstance(entity_df, str):
         record.given("sql", entity_df)
         return engine.query_rows(entity_df, _sources(registry, project, entity_df))
@@ -256,15 +258,6 @@ def _entity_rows(
         f"entity_df is a {type(entity_df).__name__}",
         hint="pass a pandas or Spark DataFrame, an Arrow table, a path to Parquet, SQL, or select_all(timestamp)",
     )
-
-
-def _parquet(config: RepoConfig, path: str) -> pa.Table:
-    from yummy_feast.sources.parquet import ParquetSource
-
-    source = ParquetSource(path=path, timestamp_field=plans.EVENT_TIMESTAMP)
-    scan = source.scan(engine_settings(config).context)
-    names = scan.schema.names
-    return pa.Table.from_batches((batch for piece in scan.pieces() for batch in piece.read(names)), scan.schema)
 
 
 def _sources(registry: BaseRegistry, project: str, sql: str) -> dict[str, YummySource]:

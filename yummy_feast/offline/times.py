@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yummy_feast.errors import ColumnTypeError
+from yummy_feast.sources.pruning import PER_SECOND as PER_SECOND
 
 Int64s = npt.NDArray[np.int64]
 
@@ -23,8 +24,6 @@ MIN = int(np.iinfo(np.int64).min)
 MAX = int(np.iinfo(np.int64).max)
 MISSING = MIN
 """Stands for a null time: smaller than every real one."""
-
-PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def unit_of(column: str, kind: pa.DataType, place: str = "") -> str:

@@ -22,7 +22,8 @@ DAY = 86_400_000_000
 """Microseconds."""
 _EXACT_KEYS = 10_000
 """Up to so many wanted values, each is looked up; of more, only the smallest and largest count."""
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Arrow's units of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _micros(value: Any) -> int | None:
 
 def micros_of_count(count: int, unit: str) -> int:
     """Microseconds of a count of ``s``, ``ms``, ``us`` or ``ns``, rounded down."""
-    return count * 10**6 // _PER_SECOND[unit]
+    return count * 10**6 // PER_SECOND[unit]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from yummy_feast.errors import ColumnTypeError
+from yummy_feast.sources.pruning import PER_SECOND
 from yummy_feast.spark.carriers import carrier, is_list
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
-PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_DAY = 86_400_000_000
+"""Microseconds."""
 
 
 def column_of(name: str) -> Column:
@@ -49,6 +51,8 @@ def carried(column: Column, found: DataType, kind: pa.DataType) -> Column:
     target = spark_type(carrier(kind))
     if found == target:
         return column
+    if isinstance(found, T.NullType):
+        return column.cast(target)
     if isinstance(found, T.TimestampType | T.TimestampNTZType) and pt.is_timestamp(kind):
         return in_unit(_micros(column, found), "us", kind.unit)
     if isinstance(found, T.DateType) and pt.is_date32(kind):
@@ -101,6 +105,7 @@ def natural(column: Column, kind: pa.DataType) -> Column:
         return F.date_from_unix_date(column)
     if pt.is_uint64(kind):
         wide = column.cast("decimal(20,0)")
+        # By its text: neither py4j nor Connect takes a number of more than 64 bits.
         return F.when(column < 0, wide + F.lit(str(2**64)).cast("decimal(20,0)")).otherwise(wide).cast("decimal(20,0)")
     if is_list(kind) and _needs_natural(kind):
         return F.transform(column, lambda x: natural(x, kind.value_type))
@@ -147,8 +152,13 @@ def _micros(column: Column, found: DataType) -> Column:
 
     if isinstance(found, T.TimestampType):
         return F.unix_micros(column)
-    # No zone: Feast reads it as UTC, whatever the session's zone.
-    return F.timestamp_diff("MICROSECOND", F.lit("1970-01-01 00:00:00").cast("timestamp_ntz"), column)
+    # No zone: it is UTC, whatever the session's zone, in which Spark's own functions for differences would read it.
+    days = F.unix_date(column.cast("date")).cast("bigint")
+    seconds = (F.hour(column) * 60 + F.minute(column)).cast("bigint") * 60
+    of_day = seconds * 1_000_000 + (F.extract(F.lit("SECOND"), column) * 1_000_000).cast("bigint")
+    # From the next midnight back: 64 bits do not hold the midnight before their own beginning.
+    before = (days < 0).cast("bigint")
+    return (days + before) * _DAY + (of_day - before * _DAY)
 
 
 def _alike(found: DataType, kind: pa.DataType) -> bool:

@@ -6,6 +6,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
+from yummy_feast.spark.borrowed import borrowed
 from yummy_feast.spark.failures import spark_errors
 
 if TYPE_CHECKING:
@@ -35,18 +36,12 @@ def write_parquet(frame: DataFrame, folder: str) -> int:
     from pyspark.sql import Observation
     from pyspark.sql import functions as F  # noqa: N812
 
-    conf = frame.sparkSession.conf
-    before = conf.get(_TIMES) or "INT96"
-    # Spark's default, INT96, is a type that nobody else writes any more.
-    conf.set(_TIMES, "TIMESTAMP_MICROS")
     counted = Observation()
-    try:
-        with spark_errors(f"writing {folder}"):
-            frame.observe(counted, F.count(F.lit(1)).alias("rows")).write.mode("append").parquet(hadoop_path(folder))
-            rows = _told(counted)
-            return frame.count() if rows is None else rows
-    finally:
-        conf.set(_TIMES, before)
+    # Spark's default, INT96, is a type that nobody else writes any more.
+    with spark_errors(f"writing {folder}"), borrowed(frame.sparkSession, _TIMES, "TIMESTAMP_MICROS"):
+        frame.observe(counted, F.count(F.lit(1)).alias("rows")).write.mode("append").parquet(hadoop_path(folder))
+        rows = _told(counted)
+        return frame.count() if rows is None else rows
 
 
 def _told(counted: Observation) -> int | None:

@@ -13,21 +13,33 @@ from tests.contract.engine_kit import Kit, micros, rows_of, view
 from yummy_feast.errors import EntityRowsError
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.every_entity import every_entity
+from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.plan import RetrievalPlan, ViewPlan
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def kit(tmp_path: Path) -> Kit:
-    return Kit("duckdb", "memory", tmp_path)
+ENGINES = ["duckdb", pytest.param("spark", marks=[pytest.mark.slow, pytest.mark.spark])]
+
+
+@pytest.fixture(params=ENGINES)
+def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
+    if request.param == "spark":
+        request.getfixturevalue("spark_session")
+    return Kit(request.param, "memory", tmp_path)
 
 
 def listed(
     kit: Kit, *views: ViewPlan, start: int | None = None, end: int | None = None, as_of: Any = None
 ) -> EntityRows:
+    """By the engine; where they live in Spark, every type and the order are those of the embedded engine."""
     plan = RetrievalPlan(views, (), (), (), full_feature_names=False)
-    return every_entity(kit.engine, plan, start, end, as_of=as_of)
+    rows = every_entity(kit.engine, plan, start, end, as_of=as_of)
+    if isinstance(rows, FrameRows):
+        embedded = every_entity(Kit("duckdb", "memory", kit.folder).engine, plan, start, end, as_of=as_of)
+        assert rows.table().equals(embedded.table())
+        assert (rows.names, rows.span(), len(rows)) == (embedded.names, embedded.span(), len(embedded))
+    return rows
 
 
 def times(rows: EntityRows) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -86,6 +87,14 @@ def _paragraph(view: ViewReport) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class EntityList:
+    """A view that lists entities. keys: (entity column, source column), in the order of the entity rows."""
+
+    read: ReadPlan
+    keys: tuple[tuple[str, str], ...]
+
+
 class FeatureAnswer(Protocol):
     """The features of a fetch, one row per entity row, computed when asked for."""
 
@@ -160,3 +169,18 @@ class Engine(ABC):
     def query_rows(self, sql: str, sources: Mapping[str, YummySource]) -> EntityRows:
         """The same as entity rows."""
         return EntityRows.of_arrow(self.query(sql, sources))
+
+    def source_rows(self, source: YummySource, context: SourceContext) -> EntityRows:
+        """All rows of a source as entity rows."""
+        scan = source.scan(context)
+        names = scan.schema.names
+        batches = (batch for piece in scan.pieces() for batch in piece.read(names))
+        return EntityRows.of_arrow(pa.Table.from_batches(batches, scan.schema))
+
+    def listed_rows(self, lists: Sequence[EntityList], as_of: datetime | None) -> EntityRows | None:
+        """The entity rows of ``every_entity`` where the engine lists them by itself; None: they are listed here.
+
+        Raises:
+            pa.ArrowInvalid, pa.ArrowTypeError: the keys of the views do not go together.
+        """
+        return None

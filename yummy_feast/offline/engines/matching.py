@@ -260,10 +260,12 @@ def key_families(view: ViewPlan, rows: EntityRows, scan: Scan) -> list[str]:
 def span_of(view: ViewPlan, rows: EntityRows) -> tuple[int, int]:
     """Oldest and newest instant any entity row can see, microseconds; the oldest is ``MISSING`` without a ttl."""
     real = rows.times[rows.times != MISSING]
-    if not len(real):
-        return 0, 0
-    ends = np.array([real.min(), real.max()])
-    unit = rows.time_unit
+    return span_between(view, int(real.min()), int(real.max()), rows.time_unit) if len(real) else (0, 0)
+
+
+def span_between(view: ViewPlan, low: int, high: int, unit: str) -> tuple[int, int]:
+    """The same of entity rows whose oldest and newest time are these."""
+    ends = np.array([low, high])
     # Rounded outwards, so that no statistics of a source can hide a row that is wanted.
     exact = "ns" if unit == "ns" else "us"
     start = to_micros(oldest_allowed(ends, unit, exact, view.ttl), exact)[0] if view.ttl else MISSING

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from yummy_feast.offline.engines import spark_sql
-from yummy_feast.offline.engines.base import Engine
+from yummy_feast.offline.engines import spark_entities, spark_sql
+from yummy_feast.offline.engines.base import Engine, EntityList
 from yummy_feast.offline.engines.spark_answer import SparkAnswer
 from yummy_feast.offline.engines.spark_newest import SparkNewest, newest_frame
 from yummy_feast.offline.engines.spark_parts import SparkParts
 from yummy_feast.offline.engines.spark_ranges import CHUNK, Range, open_range, ordered, rows_frame
 from yummy_feast.offline.frame_rows import FrameRows
+from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import PLACE
 from yummy_feast.spark.session import session
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from yummy_feast.offline.entity_rows import EntityRows
     from yummy_feast.offline.plan import ReadPlan, RetrievalPlan
-    from yummy_feast.sources.base import YummySource
+    from yummy_feast.sources.base import SourceContext, YummySource
 
 
 class SparkEngine(Engine):
@@ -66,11 +68,24 @@ class SparkEngine(Engine):
 
     def query(self, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
         """Spark SQL; see ``spark_sql``."""
-        return spark_sql.answer(self.session, self.settings.context, sql, sources)
+        with spark_sql.selected(self.session, self.settings.context, sql, sources) as answer:
+            return fetched(answer)
 
     def query_rows(self, sql: str, sources: Mapping[str, YummySource]) -> FrameRows:
-        """The answer stays in Spark until somebody asks for it."""
-        return FrameRows(spark_sql.run(self.session, self.settings.context, sql, sources))
+        """The answer is computed at once, and stays in Spark until somebody asks for it."""
+        with spark_sql.selected(self.session, self.settings.context, sql, sources) as answer:
+            return FrameRows.computed(answer)
+
+    def source_rows(self, source: YummySource, context: SourceContext) -> EntityRows:
+        """They stay in Spark, unless they have a type that cannot."""
+        rows = spark_entities.rows_of(self.session, context, source)
+        return super().source_rows(source, context) if rows is None else rows
+
+    def listed_rows(self, lists: Sequence[EntityList], as_of: datetime | None) -> EntityRows | None:
+        """Listed in Spark, where they stay."""
+        if not lists[0].keys and as_of is not None:
+            return None
+        return spark_entities.rows_listed(self.session, self.settings.context, lists, as_of)
 
 
 def _in_range(opened: Range, read: ReadPlan) -> Iterator[pa.RecordBatch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,19 +14,20 @@ from yummy_feast.errors import RetrievalError
 from yummy_feast.offline.conform import conform
 from yummy_feast.offline.engines.base import Explanation, ViewReport
 from yummy_feast.offline.engines.codes import common_family
-from yummy_feast.offline.engines.matching import check_columns, span_of
+from yummy_feast.offline.engines.matching import check_columns, span_between, span_of
 from yummy_feast.offline.engines.spark_conform import as_declared
 from yummy_feast.offline.engines.spark_join import SparkView, joined
 from yummy_feast.offline.engines.spark_rows import ROW, Asked, asked_of, asked_of_frame, wanted_keys
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.frame_rows import FrameRows
-from yummy_feast.offline.times import MISSING, show, unit_of
+from yummy_feast.offline.times import show, unit_of
 from yummy_feast.sources.base import Prune, SourceContext
 from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.carriers import restored
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import frame_of
+from yummy_feast.spark.kept import active_kept
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -43,7 +44,7 @@ class SparkAnswer:
     def __init__(self, plan: RetrievalPlan, rows: EntityRows, session: SparkSession, context: SourceContext) -> None:
         self._plan = plan
         self._rows = rows
-        self._session = rows.rows.sparkSession if isinstance(rows, FrameRows) else session
+        self._session = rows.session if isinstance(rows, FrameRows) else session
         self._context = context
         self._looked: list[_Look] | None = None
         self._explained: Explanation | None = None
@@ -60,12 +61,13 @@ class SparkAnswer:
 
     def together(self) -> pa.Table | None:
         """Entity columns, then feature columns, where the entity rows live in Spark."""
-        if not isinstance(self._rows, FrameRows):
+        rows = self._rows
+        if not isinstance(rows, FrameRows):
             return None
         with self._errors():
             looks, asked = self._looks(), self._asked(whole=True)
             found = _in_order(fetched(self._selected(looks, asked)))
-        own = {name: found.column(f"u{number}") for number, name in enumerate(asked.names)}
+        own = {name: rows.brought(found.column(f"u{number}"), name) for number, name in enumerate(asked.names)}
         features = self._restored(looks, found)
         return pa.table(own | dict(zip(features.column_names, features.columns, strict=True)))
 
@@ -94,9 +96,11 @@ class SparkAnswer:
 
     # ---------------------------------------------------------------------------------------------- how
 
-    def _errors(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         views = ", ".join(f"'{view.name}' of {view.source.location}" for view in self._plan.views)
-        return spark_errors(f"feature view {views}")
+        with active_kept(), spark_errors(f"feature view {views}"):
+            yield
 
     def _asked(self, *, whole: bool) -> Asked:
         keys = self._plan.join_keys
@@ -134,10 +138,9 @@ class SparkAnswer:
     def _entity_column(self, number: int, name: str) -> Column:
         from pyspark.sql import functions as F  # noqa: N812
 
-        column = F.col(f"u{number}")
-        if not isinstance(self._rows, FrameRows):
-            column = natural(column, self._rows.column(name).type)
-        return column.alias(name)
+        column, rows = F.col(f"u{number}"), self._rows
+        shown = rows.shown(column, name) if isinstance(rows, FrameRows) else natural(column, rows.column(name).type)
+        return shown.alias(name)
 
     def _explain(self) -> Explanation:
         from pyspark.sql import functions as F  # noqa: N812
@@ -238,7 +241,7 @@ def _span(view: ViewPlan, rows: EntityRows) -> tuple[int, int]:
     _, low, high = rows.measured()
     if low is None or high is None:
         return 0, 0
-    return (max(low - view.ttl, MISSING) if view.ttl else MISSING), high
+    return span_between(view, low, high, rows.time_unit)
 
 
 def _in_order(found: pa.Table) -> pa.Table:

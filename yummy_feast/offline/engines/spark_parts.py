@@ -8,9 +8,7 @@ joins small partitions, would make others; it is told not to meanwhile, and ever
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -26,16 +24,16 @@ from yummy_feast.offline.newest import NewestParts, Work
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.spark import failures
 from yummy_feast.spark.arrow_rows import fetched
+from yummy_feast.spark.borrowed import borrowed
 from yummy_feast.spark.carriers import restore
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 PART, KEYLESS, ROWS = "__part", "__keyless", "__rows"
 """Columns beside those of a row: its part; whether it stands for all rows without a key, and for how many then."""
 
 _COALESCE = "spark.sql.adaptive.coalescePartitions.enabled"
-_one_at_a_time = threading.Lock()
 
 
 class SparkParts(NewestParts):
@@ -63,7 +61,8 @@ class SparkParts(NewestParts):
 
         keyless = told.append(pa.field(KEYLESS, pa.int64()))
         task = _Task(work, self.schemas[read], keyless)
-        with failures.spark_errors(self._what), _partitions_kept(self._session):
+        # Partitions stay as they were asked for: each is a part.
+        with failures.spark_errors(self._what), borrowed(self._session, _COALESCE, "false"):
             rows = self._divided(self._reads[read], self.counts[read], skip)
             answer = fetched(rows.mapInArrow(cast("Any", task), from_arrow_schema(keyless)))
         tell_of_keyless(self._range, self._reads[read], pc.sum(answer.column(KEYLESS)).as_py() or 0)
@@ -93,18 +92,6 @@ class SparkParts(NewestParts):
         columns = [F.col(f"w.f{number}").alias(f"f{number}") for number in range(len(read.columns))]
         beside = [part_of(keys).alias(PART), F.col("keyless").alias(KEYLESS), F.col("n").alias(ROWS)]
         return divided.select(*columns, *beside)
-
-
-@contextmanager
-def _partitions_kept(session: SparkSession) -> Iterator[None]:
-    """Partitions stay as they were asked for. It is a setting of the whole session, so there is one user at a time."""
-    with _one_at_a_time:
-        before = session.conf.get(_COALESCE) or "true"
-        session.conf.set(_COALESCE, "false")
-        try:
-            yield
-        finally:
-            session.conf.set(_COALESCE, before)
 
 
 @dataclass(frozen=True, slots=True)

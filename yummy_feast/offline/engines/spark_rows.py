@@ -14,7 +14,6 @@ from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.offline.times import MISSING
 from yummy_feast.spark.carriers import carry
-from yummy_feast.spark.columns import carried, column_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -52,19 +51,13 @@ class Asked:
 
 def asked_of_frame(rows: FrameRows, keys: Sequence[str], *, whole: bool) -> Asked:
     """Entity rows that live in Spark as ``Asked``."""
-    from pyspark.sql import functions as F  # noqa: N812
-
     count, low, high = rows.measured()
     kinds = {name: rows.kind(name) for name in keys}
-    own = [
-        carried(column_of(name), rows.rows.schema[name].dataType, kinds[name]).alias(f"r{number}")
-        for number, name in enumerate(keys)
-    ]
+    own = [rows.key_column(name).alias(f"r{number}") for number, name in enumerate(keys)]
     names = tuple(rows.names) if whole else ()
-    users = [column_of(name).alias(f"u{number}") for number, name in enumerate(names)]
-    row = F.monotonically_increasing_id().alias(ROW)
-    frame = rows.rows.select(row, rows.instants().alias(TIME), *own, *users)
-    return Asked(frame, tuple(keys), kinds, "us", count, low, high, True, names)
+    users = [rows.user_column(name).alias(f"u{number}") for number, name in enumerate(names)]
+    frame = rows.rows.select(rows.row_number().alias(ROW), rows.instants().alias(TIME), *own, *users)
+    return Asked(frame, tuple(keys), kinds, rows.time_unit, count, low, high, True, names)
 
 
 def asked_of(session: SparkSession, rows: EntityRows, keys: Sequence[str], *, whole: bool) -> Asked:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
 from yummy_feast.errors import EntityRowsError
-from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors, summary
 from yummy_feast.spark.frames import frame_of
+from yummy_feast.spark.kept import seen_by
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -29,6 +28,8 @@ _TOKEN = re.compile(
 )
 # Comments, and what may stand between statements.
 _NOTHING: Final = re.compile(r"--[^\n]*|/\*.*?\*/|[\s;]", re.DOTALL)
+# Conditions of Spark's that the text of a query leads to, by how their names begin.
+_IN_THE_TEXT: Final = ("CAST_", "DIVIDE_", "ARITHMETIC_", "INVALID_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,14 @@ class Named:
     end: int
 
 
-def run(session: SparkSession, context: SourceContext, sql: str, sources: Mapping[str, YummySource]) -> DataFrame:
-    """The answer to one SELECT as a lazy DataFrame.
+@contextmanager
+def selected(
+    session: SparkSession, context: SourceContext, sql: str, sources: Mapping[str, YummySource]
+) -> Iterator[DataFrame]:
+    """The answer to one SELECT as a lazy DataFrame of ``session``, to be computed (or analysed) inside.
 
     Raises:
-        EntityRowsError: no SELECT, or an error in it that is known before it runs.
+        EntityRowsError: no SELECT, or an error in it, also one that shows when it runs.
     """
     from pyspark.errors import AnalysisException, ParseException
 
@@ -52,29 +56,30 @@ def run(session: SparkSession, context: SourceContext, sql: str, sources: Mappin
         raise _no_select("there is nothing", sql, sources)
     own = _session_for_sql(session)
     known = {name.casefold(): source for name, source in sources.items()}
-    text = _with_views(own, context, sql, known)
-    # What makes a frame of rows makes its session the active one, which others ask for.
-    session.createDataFrame([], "nothing int")
+    text = _with_views(session, own, context, sql, known)
     try:
         # Parsed and analysed, and only ever a query: nothing else may follow these two words.
         own.sql(f"DESCRIBE QUERY {text}")
-        return own.sql(text)
+        answer = own.sql(text)
     except ParseException as error:
         raise _no_select(plain(error), sql, sources) from error
     except AnalysisException as error:
         raise failed(error, sources) from error
+    # Out of the session that was made for this: users look for their views and settings in the one they know.
+    with seen_by(session, answer) as frame, _computed(sources):
+        yield frame
 
 
-def answer(session: SparkSession, context: SourceContext, sql: str, sources: Mapping[str, YummySource]) -> pa.Table:
-    """The answer to one SELECT. See ``run``; errors of the rows themselves too."""
+@contextmanager
+def _computed(sources: Mapping[str, YummySource]) -> Iterator[None]:
+    """What the text asked for in vain, as an error in it; anything else that goes wrong while it runs, as it is."""
     from pyspark.errors import PySparkException
 
-    frame = run(session, context, sql, sources)
     with spark_errors("the entity rows' SQL"):
         try:
-            return fetched(frame)
+            yield
         except PySparkException as error:
-            if (error.getCondition() or "").startswith(("CAST_", "DIVIDE_", "ARITHMETIC_", "INVALID_")):
+            if (error.getCondition() or "").startswith(_IN_THE_TEXT):
                 raise failed(error, sources) from error
             raise
 
@@ -132,8 +137,10 @@ def _unquoted(text: str) -> str:
     return text[1:-1].replace(text[0] * 2, text[0]) if text[0] in '"`' else text
 
 
-def _with_views(own: SparkSession, context: SourceContext, sql: str, known: Mapping[str, YummySource]) -> str:
-    """Views for the sources that the SQL names, and the SQL with the names that views can have."""
+def _with_views(
+    session: SparkSession, own: SparkSession, context: SourceContext, sql: str, known: Mapping[str, YummySource]
+) -> str:
+    """Views in ``own`` for the sources that the SQL names, and the SQL with the names that views can have."""
     views: dict[str, str] = {}
     out, position = [], 0
     for named in tables_of(sql):
@@ -144,7 +151,9 @@ def _with_views(own: SparkSession, context: SourceContext, sql: str, known: Mapp
         if name not in views:
             # Several parts would name a catalog; as one quoted name they are a view.
             views[name] = "`" + name.replace("`", "``") + "`"
-            _view_of(own, context, source).createOrReplaceTempView(views[name])
+            # Made in the session that is active anyway: what makes a frame of rows makes its session that.
+            with seen_by(own, _rows_of(session, context, source)) as rows:
+                rows.createOrReplaceTempView(views[name])
         alias = "" if len(named.parts) == 1 or _has_alias(sql, named.end) else f" AS `{named.parts[-1]}`"
         out += [sql[position : named.start], views[name], alias]
         position = named.end
@@ -172,12 +181,12 @@ def _has_alias(sql: str, position: int) -> bool:
     return rest.group().casefold() not in words
 
 
-def _view_of(own: SparkSession, context: SourceContext, source: YummySource) -> DataFrame:
+def _rows_of(session: SparkSession, context: SourceContext, source: YummySource) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     scan = context.scan(source)
     names = scan.schema.names
-    frame = frame_of(own, scan, names).frame
+    frame = frame_of(session, scan, names).frame
     return frame.select(
         *(natural(F.col(f"c{number}"), scan.schema.field(name).type).alias(name) for number, name in enumerate(names))
     )
