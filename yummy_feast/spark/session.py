@@ -47,6 +47,7 @@ class _Told:
 
 _lock = threading.Lock()
 _last: list[_Told] = []
+"""What sessions were told, the last one at the end; those that are over go."""
 
 
 def session(settings: SparkSettings) -> SparkSession:
@@ -67,7 +68,7 @@ def session(settings: SparkSettings) -> SparkSession:
         bridge.setLevel(logging.INFO)
     with _lock:
         found: Any = active()
-        told = next((told for told in _last if told.session is found), None)
+        told = next((told for told in _last if _is_one(told.session, found)), None)
         if told is not None and told.settings == settings:
             return cast("SparkSession", found)
         if found is None:
@@ -78,10 +79,11 @@ def session(settings: SparkSettings) -> SparkSession:
             conf = _derived(settings, (), None)
             _compare(found, conf)
             told = told or _Told(found, None, None)
-        _last[:] = [replace(told, settings=None)]
+        others = [other for other in _last if other is not told and not _is_over(other.session)]
+        _last[:] = [*others, replace(told, settings=None)]
         with _redacted(settings, conf, "Spark does not take a setting"):
             tell(found, conf, settings, told.held, told.began)
-        _last[:] = [replace(told, settings=settings)]
+        _last[:] = [*others, replace(told, settings=settings)]
         return cast("SparkSession", found)
 
 
@@ -94,8 +96,20 @@ def active() -> SparkSession | None:
         found: Any = SparkSession.active()
     except PySparkRuntimeError:
         return None
-    is_over = found.is_stopped if is_remote(found) else found.sparkContext._jsc is None
-    return None if is_over else cast("SparkSession", found)
+    return None if _is_over(found) else cast("SparkSession", found)
+
+
+def _is_over(found: Any) -> bool:
+    return bool(found.is_stopped if is_remote(found) else found.sparkContext._jsc is None)
+
+
+def _is_one(one: Any, other: Any) -> bool:
+    """Whether both are the same session: pyspark makes a second object of one now and then."""
+    if one is other or other is None:
+        return one is other
+    if is_remote(one) or is_remote(other):
+        return is_remote(one) and is_remote(other) and one.session_id == other.session_id
+    return one.sparkContext is other.sparkContext and bool(one._jsparkSession.equals(other._jsparkSession))
 
 
 def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:

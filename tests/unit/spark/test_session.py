@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,11 @@ class Conf:
 class Session:
     """As much of a session of Spark Connect as is asked for settings."""
 
+    is_stopped = False
+
     def __init__(self, **values: str) -> None:
         self.conf = Conf(**values)
+        self.session_id = str(uuid.uuid4())
 
 
 Session.__module__ = "pyspark.sql.connect.session"
@@ -86,6 +90,30 @@ def test_what_was_set_for_other_settings_goes(active: Any) -> None:
     session(SparkSettings(conf={"spark.remote": "sc://x"}, catalogs={"ice": {"type": "rest", "uri": "http://second"}}))
     assert active.conf.values["spark.sql.catalog.ice.uri"] == "http://second"
     assert not any(key.startswith("spark.sql.catalog.old") for key in active.conf.values)
+
+
+def test_another_object_of_one_session_is_no_session_of_others(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session(store("http://ours"))
+    again = Session()
+    again.conf, again.session_id = active.conf, active.session_id
+    monkeypatch.setattr(module, "active", lambda: again)
+    session(SparkSettings())
+    assert "fs.s3a.secret.key" not in active.conf.values
+
+
+def test_what_was_set_on_a_session_is_known_after_others(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session(store("http://ours"))
+    gone = Session()
+    for other in (gone, Session()):
+        monkeypatch.setattr(module, "active", lambda other=other: other)
+        session(store("http://ours"))
+        assert other.conf.values["fs.s3a.endpoint"] == "http://ours"
+    gone.is_stopped = True
+    monkeypatch.setattr(module, "active", lambda: active)
+    session(SparkSettings())
+    assert active.conf.values["fs.s3a.endpoint"] == "http://theirs"
+    assert "fs.s3a.secret.key" not in active.conf.values
+    assert not any(told.session is gone for told in module._last)
 
 
 def test_equal_settings_cost_nothing(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
