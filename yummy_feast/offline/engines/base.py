@@ -172,7 +172,7 @@ class Engine(ABC):
 
     def source_rows(self, source: YummySource, context: SourceContext) -> EntityRows:
         """All rows of a source as entity rows."""
-        scan = source.scan(context)
+        scan = context.scan(source)
         names = scan.schema.names
         batches = (batch for piece in scan.pieces() for batch in piece.read(names))
         return EntityRows.of_arrow(pa.Table.from_batches(batches, scan.schema))
