@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -145,29 +146,34 @@ def test_a_list_is_no_key(kit: Kit, side: str) -> None:
 # ------------------------------------------------------------------------------------------------ times
 
 
-@pytest.mark.parametrize("zone", [None, "UTC", "+05:30", "America/New_York"])
-@pytest.mark.parametrize("source_unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("entity_unit", ["s", "ms", "us", "ns"])
-def test_times_are_compared_as_instants(kit: Kit, entity_unit: str, source_unit: str, zone: str | None) -> None:
+def test_times_are_compared_as_instants(kit: Kit, entity_unit: str) -> None:
+    """Of every unit and zone, all in one fetch."""
     per = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
     base = 1_700_000_000
-    stored = [base * per[source_unit] + tick for tick in (-1, 0, 1)]
     times = [base * per[entity_unit] + tick for tick in (-1, 0, 1)]
-    source = kit.source(
-        pa.table({"k": [1, 1, 1], "t": pa.array(stored, pa.timestamp(source_unit, zone)), "v": [0, 1, 2]})
-    )
     entity_rows = pa.table({"k": [1, 1, 1], "event_timestamp": pa.array(times, pa.timestamp(entity_unit, "UTC"))})
-    found = kit.ask(entity_rows, view(source, ttl=1_500_000))["v"].to_pylist()
 
     def exact(ticks: int, unit: str) -> int:
         return ticks * (10**9 // per[unit])
 
-    expected = []
-    for time in times:
-        now = exact(time, entity_unit)
-        seen = [row for row, tick in enumerate(stored) if now - 1_500_000_000 <= exact(tick, source_unit) <= now]
-        expected.append(max(seen, default=None))
-    assert found == expected
+    views, expected = [], {}
+    for number, (unit, zone) in enumerate(itertools.product(per, [None, "UTC", "+05:30", "America/New_York"])):
+        stored = [base * per[unit] + tick for tick in (-1, 0, 1)]
+        rows = {"k": [1, 1, 1], "t": pa.array(stored, pa.timestamp(unit, zone)), f"v{number}": [0, 1, 2]}
+        views.append(view(kit.source(pa.table(rows)), f"v{number}", ttl=1_500_000, name=f"view{number}"))
+        expected[f"v{number}"] = [
+            max(
+                (
+                    row
+                    for row, tick in enumerate(stored)
+                    if exact(time, entity_unit) - 1_500_000_000 <= exact(tick, unit) <= exact(time, entity_unit)
+                ),
+                default=None,
+            )
+            for time in times
+        ]
+    assert kit.ask(entity_rows, *views).to_pydict() == expected
 
 
 def test_days_are_event_times_too(kit: Kit) -> None:

@@ -49,7 +49,7 @@ def test_the_check_of_lightgbms_text_says_yes_or_no(name: str, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "count"), [("lgb_mixed", 120), ("lgb_pandas", 120), ("cat_binary", 60), ("cat_towns", 60)]
+    ("name", "count"), [("lgb_mixed", 80), ("lgb_pandas", 80), ("cat_binary", 40), ("cat_towns", 40)]
 )
 def test_a_damaged_model_is_refused_or_scores(name: str, count: int, tmp_path: Path) -> None:
     folder = copy_of(name, tmp_path)

@@ -26,7 +26,7 @@ def repo(spark_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Repo:
 
 
 # A Spark job takes a second where the embedded engine takes a hundredth.
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(world=worlds())
 def test_answers_as_the_oracle_does(repo: Repo, world: World) -> None:
     check(repo, world)

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from yummy_feast.offline.engines import spark_sql
+from yummy_feast.offline.engines.base import EngineSettings
+from yummy_feast.offline.engines.spark import SparkEngine
 from yummy_feast.offline.frame_rows import FrameRows
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.spark.arrow_rows import fetched, sent, sound
@@ -55,7 +56,7 @@ EMPTY = (
 @pytest.mark.spark
 def test_nested_lists_of_nulls_come_whole(spark_session: Any, tmp_path: Any) -> None:
     as_rows = FrameRows(spark_session.sql(EMPTY)).table()
-    as_answer = spark_sql.answer(spark_session, SourceContext(tmp_path), EMPTY, {})
+    as_answer = SparkEngine(EngineSettings(SourceContext(tmp_path), threads=2)).query(EMPTY, {})
     for table in (as_rows, as_answer, fetched(spark_session.sql(EMPTY))):
         table.validate(full=True)
         assert len(table) == 3
