@@ -72,9 +72,14 @@ def measure(names: Sequence[str], shape: Shape, folder: Path, repeat: int, timeo
     return list(outcomes.values())
 
 
+def medians(outcomes: Sequence[Outcome]) -> dict[str, Usage]:
+    """By contender, of those whose figures count."""
+    return {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
+
+
 def lines(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """The table's lines; what the others are compared with is ours where it takes part, else the Spark engine."""
-    shown = {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
+    shown = medians(outcomes)
     ours = shown.get("ours") or shown.get("spark")
     rows = []
     for outcome in outcomes:
@@ -82,7 +87,7 @@ def lines(outcomes: Sequence[Outcome]) -> list[list[str]]:
         if not outcome.counts:
             rows.append([contender.title, "-", "-", "-", "-", "-", *shortcomings(outcome)])
             continue
-        usage = median(outcome.runs)
+        usage = shown[outcome.name]
         rows.append(
             [
                 contender.title,
@@ -146,7 +151,7 @@ def promise(kept: bool, words: str) -> tuple[bool, str]:
 
 def floors(outcomes: Sequence[Outcome]) -> list[tuple[bool, str]]:
     """Each promise that this run can tell about: whether it was kept, and the line to print."""
-    shown = {outcome.name: median(outcome.runs) for outcome in outcomes if outcome.counts}
+    shown = medians(outcomes)
     found = [
         floor.line(shown[floor.mine], shown[floor.other])
         for floor in FLOORS
@@ -209,10 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     # The promises are about the standard size; a small run measures overheads, a huge one the disk.
     kept = [line for shape, outcomes in measured if shape == Shape() for line in floors(outcomes)]
-    seconds = [
-        {outcome.name: median(outcome.runs).seconds for outcome in outcomes if outcome.counts}
-        for _, outcomes in measured
-    ]
+    seconds = [{name: usage.seconds for name, usage in medians(outcomes).items()} for _, outcomes in measured]
     kept += [promise(*line) for line in judged("spark", options.shapes, seconds)]
     if options.json:
         print(json.dumps(as_json(measured, kept), indent=2))

@@ -60,27 +60,19 @@ def feast_store(kind: str) -> Callable[[Shape, Path, Path], Fetch]:
     return prepare
 
 
-def on_spark() -> Callable[[Shape, Path, Path], Fetch]:
-    def prepare(shape: Shape, folder: Path, repo: Path) -> Fetch:
-        from yummy_feast import ParquetSource
+def on_spark(shape: Shape, folder: Path, repo: Path) -> Fetch:
+    from yummy_feast import ParquetSource
 
-        spark_session()
-        return through_feast(
-            shape, folder, repo, {"type": "yummy_feast.YummyOfflineStore", "engine": "spark"}, ParquetSource
-        )
-
-    return prepare
+    spark_session()
+    offline_store = {"type": "yummy_feast.YummyOfflineStore", "engine": "spark"}
+    return through_feast(shape, folder, repo, offline_store, ParquetSource)
 
 
-def feast_on_spark() -> Callable[[Shape, Path, Path], Fetch]:
-    def prepare(shape: Shape, folder: Path, repo: Path) -> Fetch:
-        from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+def feast_on_spark(shape: Shape, folder: Path, repo: Path) -> Fetch:
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 
-        spark_session()
-        make_source = partial(SparkSource, file_format="parquet")
-        return through_feast(shape, folder, repo, {"type": "spark"}, make_source)
-
-    return prepare
+    spark_session()
+    return through_feast(shape, folder, repo, {"type": "spark"}, partial(SparkSource, file_format="parquet"))
 
 
 def spark_session() -> SparkSession:
@@ -166,9 +158,9 @@ CONTENDERS = {
     "plain-asof": Contender("DuckDB ASOF join by hand", plain_asof, wrong="no ttl, ties at random"),
     "feast-duckdb": Contender("Feast's duckdb store", feast_store("duckdb")),
     "feast-dask": Contender("Feast's dask store", feast_store("dask"), wrong="loses rows, ties at random", repeats=1),
-    "spark": Contender("yummy, engine: spark", on_spark(), asked=True),
+    "spark": Contender("yummy, engine: spark", on_spark, asked=True),
     "feast-spark": Contender(
-        "Feast's Spark store", feast_on_spark(), wrong="repeats rows, ties at random", repeats=2, asked=True
+        "Feast's Spark store", feast_on_spark, wrong="repeats rows, ties at random", repeats=2, asked=True
     ),
 }
 

@@ -15,6 +15,7 @@ from yummy_feast.errors import ColumnTypeError
 from yummy_feast.offline.conform import conform
 from yummy_feast.offline.engines.spark_conform import as_declared
 from yummy_feast.offline.plan import FeatureColumn
+from yummy_feast.spark.borrowed import borrowed
 from yummy_feast.spark.carriers import carry
 from yummy_feast.values import arrow_type_of
 
@@ -26,11 +27,8 @@ DAYS = [date(1, 1, 1), None, date(1582, 10, 10), date(2026, 3, 29), date(9999, 1
 
 @pytest.fixture(params=["true", "false"], ids=["ansi", "not ansi"])
 def spark(request: pytest.FixtureRequest, spark_session: Any) -> Iterator[Any]:
-    key = "spark.sql.ansi.enabled"
-    before = spark_session.conf.get(key)
-    spark_session.conf.set(key, request.param)
-    yield spark_session
-    spark_session.conf.set(key, before)
+    with borrowed(spark_session, "spark.sql.ansi.enabled", request.param):
+        yield spark_session
 
 
 def in_spark(spark: Any, column: pa.Array, declared: FeastType) -> pa.ChunkedArray:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from yummy_feast.spark.borrowed import borrowed
 from yummy_feast.spark.carriers import carry
 from yummy_feast.spark.columns import carried, natural
 
@@ -30,11 +31,8 @@ TIMES = [
 
 @pytest.fixture(params=["UTC", "Europe/Warsaw", "America/Los_Angeles"])
 def spark(request: pytest.FixtureRequest, spark_session: Any) -> Iterator[Any]:
-    key = "spark.sql.session.timeZone"
-    before = spark_session.conf.get(key)
-    spark_session.conf.set(key, request.param)
-    yield spark_session
-    spark_session.conf.set(key, before)
+    with borrowed(spark_session, "spark.sql.session.timeZone", request.param):
+        yield spark_session
 
 
 def test_times_without_a_zone_are_utc(spark: Any) -> None:
@@ -49,10 +47,8 @@ def test_times_without_a_zone_are_utc(spark: Any) -> None:
 
 def test_the_ends_of_what_spark_can_hold(spark: Any) -> None:
     ends = [-(2**63), -(2**63) + 1, 2**63 - 1]
-    key, before = "spark.sql.timestampType", spark.conf.get("spark.sql.timestampType")
-    spark.conf.set(key, "TIMESTAMP_NTZ")
-    frame = spark.createDataFrame(pa.table({"t": pa.array(ends, pa.timestamp("us"))}))
-    spark.conf.set(key, before)
+    with borrowed(spark, "spark.sql.timestampType", "TIMESTAMP_NTZ"):
+        frame = spark.createDataFrame(pa.table({"t": pa.array(ends, pa.timestamp("us"))}))
     assert frame.dtypes == [("t", "timestamp_ntz")]
     column = carried(frame["t"], frame.schema["t"].dataType, pa.timestamp("us", "UTC"))
     assert [row[0] for row in frame.select(column).collect()] == ends

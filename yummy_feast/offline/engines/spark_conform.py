@@ -37,8 +37,8 @@ def as_declared(column: Column, kind: pa.DataType, feature: FeatureColumn, locat
         return natural(F.lit(None).cast(spark_type(carrier(answered))), answered)
     plain = natural(column, kind)
     if pt.is_date32(kind) and pt.is_timestamp(answered):
-        fits = column.isNull() | in_unit(instant(column, kind), own_unit(kind), "us").isNotNull()
-        found = F.timestamp_micros(in_unit(instant(column, kind), own_unit(kind), "us"))
+        time = in_unit(instant(column, kind), own_unit(kind), "us")
+        fits, found = column.isNull() | time.isNotNull(), F.timestamp_micros(time)
     elif answered == kind or not _is_number(answered):
         return plain
     else:
