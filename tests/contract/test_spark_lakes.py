@@ -340,7 +340,8 @@ def test_a_table_by_its_name_that_moves_on_meanwhile(
     session.sql(f"INSERT OVERWRITE {name} SELECT ts, id + 10, name, more FROM {name}")
     found = frame_of(session, scan, ["id"]).frame.orderBy(PLACE).collect()
     assert [row[0] for row in found] == [1, 2, 3, 5]
-    assert [row["id"] for row in scanned(session, case, "id", branch=branch)] == [11, 12, 13, 15]
+    # Spark's tasks add their files as they end: the new snapshot may hold its rows in any order.
+    assert sorted(row["id"] for row in scanned(session, case, "id", branch=branch)) == [11, 12, 13, 15]
     # Whatever else the reader may come to see is no answer.
     moved = replace(native, options={"branch": branch} if branch else {})
     with (

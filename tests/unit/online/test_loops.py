@@ -53,6 +53,8 @@ def test_a_loop_that_ends_closes_its_connections(
     # A loop of this kind keeps files of its own from its first use on.
     run(asyncio.sleep(0))
     before = client.info("stats")["total_connections_received"]
+    # What earlier tests dropped must not be closed in between.
+    gc.collect()
     files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -62,7 +64,7 @@ def test_a_loop_that_ends_closes_its_connections(
     assert client.info("stats")["total_connections_received"] == before + 3
     assert loops._by_loop == {}
     if files:
-        assert len(os.listdir("/proc/self/fd")) == files
+        assert len(os.listdir("/proc/self/fd")) <= files
 
 
 def test_a_loop_closed_without_notice_is_forgotten(settings: RedisSettings) -> None:
