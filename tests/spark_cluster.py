@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,16 +66,7 @@ class SparkCluster:
 
     def driver(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         """``python -m module arguments``, whose output is a pipe."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-            cwd=ROOT,
-            start_new_session=True,
-            preexec_fn=ends_with_me,
-        )
+        process = start_driver(module, *arguments)
         self.processes.append(process)  # type: ignore[arg-type]
         return process
 
@@ -118,11 +110,7 @@ class SparkCluster:
     def end(self) -> None:
         """Drivers, workers with their executors, and the master, whatever state they are in."""
         for process in reversed(self.processes):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            end_group(process)
 
     def _start(self, name: str, log: str, *options: str) -> subprocess.Popen[bytes]:
         program = spark_home() / "bin" / "spark-class"
@@ -138,6 +126,29 @@ class SparkCluster:
             )
         self.processes.append(process)
         return process
+
+
+def start_driver(module: str, *arguments: str) -> subprocess.Popen[str]:
+    """``python -m module arguments`` as a process group whose output is a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=ends_with_me,
+    )
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """The process and all of its group, whatever state they are in."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def ends_with_me() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _KEYS = 500
 _START = 1_760_000_000
 _SPAN = 30 * 86_400
 """Seconds."""
+FIRST, LAST = (datetime.fromtimestamp(seconds, UTC) for seconds in (_START, _START + _SPAN))
 
 
 def lay(folder: Path) -> None:

@@ -196,6 +196,10 @@ def _usual_start(settings: SparkSettings, machine: Machine) -> dict[str, str]:
         )
         if settings.scratch is not None:
             conf["spark.local.dir"] = str(settings.scratch)
+    if settings.is_kubernetes:
+        # Executors run Python beside Java, and a pod that takes more memory than it asked for is ended. Spark knows of
+        # the Python of a driver in the cluster only, and then asks for this much more itself.
+        conf["spark.kubernetes.memoryOverheadFactor"] = "0.4"
     return conf
 
 

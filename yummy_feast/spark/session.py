@@ -19,6 +19,7 @@ from yummy_feast.spark.conf import Machine, SparkConf, demanded, derive, is_fixe
 from yummy_feast.spark.ivy import write_central_only
 from yummy_feast.spark.jars import fetch_command, folder_for, jars_in
 from yummy_feast.spark.java import find_java
+from yummy_feast.spark.masters import check_master
 from yummy_feast.spark.pins import PACKAGES
 from yummy_feast.spark.settings import SparkSettings, is_secret
 from yummy_feast.spark.telling import Change, is_remote, tell
@@ -116,6 +117,7 @@ def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
     from pyspark.sql import SparkSession
 
     find_java(_PURPOSE)
+    check_master(settings, os.environ)
     wanted = demanded(settings)
     folder = folder_for(settings.jars, wanted=wanted)
     jars = jars_in(folder, wanted) if folder is not None else ()
@@ -123,7 +125,9 @@ def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
         conf = _derived(settings, jars, write_central_only(Path(scratch)))
         # What runs Python on executors; Spark itself takes it from nowhere else.
         python = conf.start.get("spark.pyspark.python")
-        if python is not None:
+        if "spark.pyspark.python" in settings.conf:
+            os.environ["PYSPARK_PYTHON"] = settings.conf["spark.pyspark.python"]
+        elif python is not None:
             os.environ.setdefault("PYSPARK_PYTHON", python)
         builder: Any = SparkSession.builder
         for key, value in conf.whole_start.items():

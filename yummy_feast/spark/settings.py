@@ -59,6 +59,11 @@ class SparkSettings:
         return self.master.partition("[")[0] == "local"
 
     @property
+    def is_kubernetes(self) -> bool:
+        """Whether executors are pods that Spark asks a Kubernetes for."""
+        return self.master.startswith("k8s://")
+
+    @property
     def is_connect(self) -> bool:
         """Whether a Spark Connect server has the session, and this process only its address."""
         return self.master.startswith("sc://")

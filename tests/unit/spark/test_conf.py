@@ -56,8 +56,19 @@ def test_a_session_of_a_cluster_is_not_told_about_this_machine() -> None:
         "pyspark.python",
         "local.dir",
         "sql.shuffle.partitions",
+        "kubernetes.memoryOverheadFactor",
     ):
         assert f"spark.{key}" not in start
+
+
+def test_pods_have_memory_for_python_and_their_token_is_hushed() -> None:
+    given = {"master": "k8s://https://host", "spark.kubernetes.authenticate.oauthToken": "hush-pods"}
+    conf = derived(given)
+    assert conf.start["spark.kubernetes.memoryOverheadFactor"] == "0.4"
+    assert "hush" not in str(dict(conf.start))
+    assert conf.whole_start["spark.kubernetes.authenticate.oauthToken"] == "hush-pods"
+    more = derived({**given, "spark.kubernetes.memoryOverheadFactor": 0.7})
+    assert more.start["spark.kubernetes.memoryOverheadFactor"] == "0.7"
 
 
 @pytest.mark.parametrize(

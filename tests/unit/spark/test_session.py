@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -141,6 +142,27 @@ def test_without_pyspark_or_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'yummy-feast\[spark\]'"):
         session(SparkSettings())
+
+
+@pytest.mark.parametrize("own", [None, "/lake/bin/python"])
+def test_the_python_of_executors_is_that_of_spark_conf(monkeypatch: pytest.MonkeyPatch, own: str | None) -> None:
+    """Else that of the environment, as Spark has it, and here the one that runs."""
+    from pyspark.sql import SparkSession
+
+    class Far(Exception):
+        """Nothing is started."""
+
+    def stop(self: Any, key: str, value: str) -> Any:
+        raise Far
+
+    monkeypatch.setattr(module, "active", lambda: None)
+    monkeypatch.setattr(module, "find_java", lambda purpose: None)
+    monkeypatch.setattr(SparkSession.Builder, "config", stop)
+    monkeypatch.setenv("PYSPARK_PYTHON", "/somewhere/python")
+    conf = {"spark.jars.packages": "", **({"spark.pyspark.python": own} if own else {})}
+    with pytest.raises(Far):
+        session(SparkSettings(conf))
+    assert os.environ["PYSPARK_PYTHON"] == (own or "/somewhere/python")
 
 
 def test_no_credential_is_in_an_error(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
