@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: KubeApi
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, *arguments: Any) -> None:
         pass
 
     def _handle(self) -> None:
@@ -246,7 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError), self.server.objects.watched(kind, labels, since) as events:
             while (event := events.get()) is not None:
                 text = json.dumps(event).encode()
-                self.wfile.write(struct.pack("!BBQ", 0x81, 127, len(text)) + text)
+                # Who writes a length in more bytes than it needs is hung up on; all of ours need two.
+                self.wfile.write(struct.pack("!BBH", 0x81, 126, len(text)) + text)
 
     def _fail(self, code: int, reason: str) -> None:
         self._answer({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}, code)

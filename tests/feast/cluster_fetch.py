@@ -31,17 +31,17 @@ _SPAN = 30 * 86_400
 FIRST, LAST = (datetime.fromtimestamp(seconds, UTC) for seconds in (_START, _START + _SPAN))
 
 
-def lay(folder: Path) -> None:
-    """The rows of four views, one of which is slow to read."""
+def lay(folder: Path, rows: int = _ROWS) -> None:
+    """The rows of four views, so many each, one of which is slow to read."""
     random = np.random.default_rng(5)
     (folder / "slow").mkdir()
     for number in range(FILES):
-        pq.write_table(_rows(random, _ROWS // FILES), folder / "slow" / f"{number:02}.parquet")
+        pq.write_table(_rows(random, rows // FILES), folder / "slow" / f"{number:02}.parquet")
     slow = SlowParquetSource(path="slow", name="slow", timestamp_field="event_timestamp")
     makers = {"quick": in_parquet, "lines": in_csv, "lake": in_delta}
     sources: list[Any] = [
         slow,
-        *(make(folder, name, _rows(random, _ROWS), timestamp_field="event_timestamp") for name, make in makers.items()),
+        *(make(folder, name, _rows(random, rows), timestamp_field="event_timestamp") for name, make in makers.items()),
     ]
     store = feature_store(folder)
     thing = Entity(name="thing", join_keys=["thing_id"], value_type=ValueType.INT64)

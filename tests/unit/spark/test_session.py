@@ -149,18 +149,18 @@ def test_the_python_of_executors_is_that_of_spark_conf(monkeypatch: pytest.Monke
     """Else that of the environment, as Spark has it, and here the one that runs."""
     from pyspark.sql import SparkSession
 
-    class Far(Exception):
+    class FarEnoughError(Exception):
         """Nothing is started."""
 
     def stop(self: Any, key: str, value: str) -> Any:
-        raise Far
+        raise FarEnoughError
 
     monkeypatch.setattr(module, "active", lambda: None)
     monkeypatch.setattr(module, "find_java", lambda purpose: None)
     monkeypatch.setattr(SparkSession.Builder, "config", stop)
     monkeypatch.setenv("PYSPARK_PYTHON", "/somewhere/python")
     conf = {"spark.jars.packages": "", **({"spark.pyspark.python": own} if own else {})}
-    with pytest.raises(Far):
+    with pytest.raises(FarEnoughError):
         session(SparkSettings(conf))
     assert os.environ["PYSPARK_PYTHON"] == (own or "/somewhere/python")
 
