@@ -73,6 +73,7 @@ def test_a_pod_that_dies_during_a_fetch_changes_nothing(
     with skipped_without_spark():
         find_java("the executors of this test")
         monkeypatch.setenv(VARIABLE, str(spark_jars()))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     repo, found = tmp_path / "repo", tmp_path / "answer.parquet"
     repo.mkdir()
     cluster_fetch.lay(repo, 2_000)
