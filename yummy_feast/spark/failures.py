@@ -26,6 +26,7 @@ _NEEDS = {
     "abfs": "azure",
     "software.amazon.awssdk.services.glue.": "glue",
     "software.amazon.awssdk.services.dynamodb.": "glue",
+    "software.amazon.awssdk.http.": "glue",
     "org.apache.iceberg.": "iceberg",
     "iceberg.": "iceberg",
     "io.delta.": "delta",

@@ -1,0 +1,86 @@
+"""Clients of Iceberg catalogs: what they raise, which of it is silence or refusal, and how long they wait."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from yummy_feast.errors import SourceReadError
+from yummy_feast.sources.files import first_line
+
+_CONNECT, _ANSWER = 5, 60
+"""Seconds for one try."""
+# Beside pyiceberg's own errors, by the module that has been imported if they can be raised.
+_ERRORS = {
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "requests": ("RequestException",),
+    "sqlalchemy.exc": ("SQLAlchemyError",),
+    "thrift.Thrift": ("TException",),
+}
+_SILENCES = {
+    "botocore.exceptions": ("ConnectionError", "HTTPClientError"),
+    "requests": ("ConnectionError", "Timeout"),
+    "thrift.transport.TTransport": ("TTransportException",),
+}
+_REFUSALS = {
+    "botocore.exceptions": ("NoCredentialsError", "PartialCredentialsError", "NoRegionError"),
+    "hive_metastore.ttypes": ("InvalidObjectException",),
+}
+_ADDRESSES = ("uri", "glue.endpoint", "dynamodb.endpoint", "glue.region", "client.region")
+"""Keys that say where a catalog is, the one that counts first."""
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """What the catalogs' clients raise, of those that were imported: no other can have been used."""
+    return _loaded(_ERRORS)
+
+
+def silences() -> tuple[type[Exception], ...]:
+    """Those of ``client_errors`` that say that nobody answers."""
+    return _loaded(_SILENCES)
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Those of ``client_errors`` that a setting mends."""
+    return _loaded(_REFUSALS)
+
+
+def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> SourceReadError:
+    """One of the ``silences`` or ``refusals`` as ours. what: the catalog, for people; keys: of the catalog."""
+    reason = first_line(error)
+    if isinstance(error, silences()):
+        where = next((f"{name} '{_shown(keys[name])}'" for name in _ADDRESSES if keys.get(name)), kind)
+        return SourceReadError(f"{what}: {where} does not answer: {reason}", hint="is it right, and does it run there?")
+    if type(error).__name__ == "InvalidObjectException":
+        hint = 'a metastore of Hive 2 needs `hive.hive2-compatible: "true"`; is the name one that Hive takes?'
+        return SourceReadError(f"{what} takes no such table: {reason}", hint=hint)
+    hint = f"give {kind}.region, {kind}.access-key-id and {kind}.secret-access-key, or the AWS_* environment"
+    return SourceReadError(f"{what}: {reason}", hint=hint)
+
+
+def patient_session() -> dict[str, Any]:
+    """A session for pyiceberg's clients of Amazon that does not wait for a minute to reach a server; empty without
+    their library.
+    """
+    try:
+        from botocore.config import Config
+        from botocore.session import get_session
+    except ImportError:
+        return {}
+    session = get_session()
+    session.set_default_client_config(Config(connect_timeout=_CONNECT, read_timeout=_ANSWER))
+    return {"botocore_session": session}
+
+
+def _loaded(named: Mapping[str, tuple[str, ...]]) -> tuple[type[Exception], ...]:
+    return tuple(
+        getattr(sys.modules[module], name) for module, names in named.items() if module in sys.modules for name in names
+    )
+
+
+def _shown(address: str) -> str:
+    """Without a user and a password."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
