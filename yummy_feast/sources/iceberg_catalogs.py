@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import first_line, locate
-from yummy_feast.sources.iceberg_clients import client_errors, patient_session, refusals, silences, why
+from yummy_feast.sources.iceberg_clients import client_errors, patient_session, why
 from yummy_feast.sources.object_store import S3Settings, split_endpoint
 from yummy_feast.sources.stores import pyiceberg_properties
 
@@ -39,8 +39,11 @@ def opened_catalog(context: SourceContext, name: str, place: str) -> Iterator[Ca
     try:
         with _loaded(name, properties) as catalog:
             yield catalog
-    except (*silences(), *refusals()) as error:
-        raise why(error, f"{place}: catalog '{name}'", catalog_kind(properties), properties) from error
+    except client_errors() as error:
+        told = why(error, f"{place}: catalog '{name}'", catalog_kind(properties), properties)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _loaded(name: str, properties: Mapping[str, str]) -> Catalog:

@@ -24,10 +24,8 @@ _SILENCES = {
     "requests": ("ConnectionError", "Timeout"),
     "thrift.transport.TTransport": ("TTransportException",),
 }
-_REFUSALS = {
-    "botocore.exceptions": ("NoCredentialsError", "PartialCredentialsError", "NoRegionError"),
-    "hive_metastore.ttypes": ("InvalidObjectException",),
-}
+_UNSAID = ("NoCredentialsError", "PartialCredentialsError", "NoRegionError")
+_DENIED = ("UnrecognizedClient", "InvalidSignature", "InvalidClientToken", "ExpiredToken", "AccessDenied")
 _ADDRESSES = ("uri", "glue.endpoint", "dynamodb.endpoint", "glue.region", "client.region")
 """Keys that say where a catalog is, the one that counts first."""
 
@@ -37,27 +35,22 @@ def client_errors() -> tuple[type[Exception], ...]:
     return _loaded(_ERRORS)
 
 
-def silences() -> tuple[type[Exception], ...]:
-    """Those of ``client_errors`` that say that nobody answers."""
-    return _loaded(_SILENCES)
-
-
-def refusals() -> tuple[type[Exception], ...]:
-    """Those of ``client_errors`` that a setting mends."""
-    return _loaded(_REFUSALS)
-
-
-def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> SourceReadError:
-    """One of the ``silences`` or ``refusals`` as ours. what: the catalog, for people; keys: of the catalog."""
-    reason = first_line(error)
-    if isinstance(error, silences()):
-        where = next((f"{name} '{_shown(keys[name])}'" for name in _ADDRESSES if keys.get(name)), kind)
-        return SourceReadError(f"{what}: {where} does not answer: {reason}", hint="is it right, and does it run there?")
-    if type(error).__name__ == "InvalidObjectException":
-        hint = 'a metastore of Hive 2 needs `hive.hive2-compatible: "true"`; is the name one that Hive takes?'
-        return SourceReadError(f"{what} takes no such table: {reason}", hint=hint)
-    hint = f"give {kind}.region, {kind}.access-key-id and {kind}.secret-access-key, or the AWS_* environment"
-    return SourceReadError(f"{what}: {reason}", hint=hint)
+def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> SourceReadError | None:
+    """One of the ``client_errors`` as ours, if it is one that a setting of the catalog mends: silence, no access, a
+    table that the server cannot hold. what: the catalog, for people; keys: of the catalog.
+    """
+    reason, name = first_line(error), type(error).__name__
+    if isinstance(error, _loaded(_SILENCES)):
+        hint = "is it right, and does it run there?"
+        return SourceReadError(f"{what}: {_address(kind, keys)} does not answer: {reason}", hint=hint)
+    if name == "InvalidObjectException":
+        hint = 'a metastore of Hive 2 needs `hive.hive2-compatible: "true"`; else Hive does not take one of the names'
+        return SourceReadError(f"{what}: {_address(kind, keys)} takes no such table: {reason}", hint=hint)
+    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) if name == "ClientError" else ""
+    if name in _UNSAID or code.startswith(_DENIED):
+        hint = f"give {kind}.region, {kind}.access-key-id and {kind}.secret-access-key, or the AWS_* environment"
+        return SourceReadError(f"{what}: {_address(kind, keys)} does not let us in: {reason}", hint=hint)
+    return None
 
 
 def patient_session() -> dict[str, Any]:
@@ -78,6 +71,11 @@ def _loaded(named: Mapping[str, tuple[str, ...]]) -> tuple[type[Exception], ...]
     return tuple(
         getattr(sys.modules[module], name) for module, names in named.items() if module in sys.modules for name in names
     )
+
+
+def _address(kind: str, keys: Mapping[str, str]) -> str:
+    """Where the catalog is, by the key that says so."""
+    return next((f"{name} '{_shown(keys[name])}'" for name in _ADDRESSES if keys.get(name)), kind)
 
 
 def _shown(address: str) -> str:
