@@ -1,4 +1,4 @@
-"""moto's server with a Glue that refuses what Amazon's refuses: keys of nobody, and changes of a table that has moved on.
+"""moto's server with a Glue that refuses what Amazon's refuses: unknown keys, and changes of a table that has moved on.
 
 ``python strict_glue.py KEY[,KEY...] -H HOST -p PORT``: the keys that Glue knows, then moto's own arguments.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,7 +56,7 @@ def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> Sour
 
 def patient_session() -> dict[str, Any]:
     """A session for pyiceberg's clients of Amazon that does not wait for a minute to reach a server; empty without
-    their library.
+    their library. What Amazon's services are is read once for all sessions: it takes longer than most questions.
     """
     try:
         from botocore.config import Config
@@ -63,8 +64,16 @@ def patient_session() -> dict[str, Any]:
     except ImportError:
         return {}
     session = get_session()
+    session.register_component("data_loader", _services(session.get_config_variable("data_path")))
     session.set_default_client_config(Config(connect_timeout=_CONNECT, read_timeout=_ANSWER))
     return {"botocore_session": session}
+
+
+@lru_cache
+def _services(path: str | None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(path)
 
 
 def _loaded(named: Mapping[str, tuple[str, ...]]) -> tuple[type[Exception], ...]:

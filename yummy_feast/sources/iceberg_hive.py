@@ -5,6 +5,7 @@ Imported where such a catalog is opened: it needs the extra ``hive``.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +26,14 @@ from thrift.transport.TTransport import TBufferedTransport, TSaslClientTransport
 
 from yummy_feast.errors import ConfigError
 
+_log = logging.getLogger("thrift.transport.TSocket")
+if _log.level == logging.NOTSET:
+    # It logs what it raises as well, with a traceback.
+    _log.setLevel(logging.CRITICAL)
 _CONNECT_MS = 5_000
 _ANSWER_MS = 60_000
+# Of pyiceberg, which by itself looks again after 2, 4 and 8 seconds.
+_LOCK_PATIENCE = {"lock-check-max-wait-time": "0.5", "lock-check-retries": "40"}
 _SERVER = re.compile(r"thrift://(?:\[(?P<ip>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
 
 
@@ -39,7 +46,7 @@ class Metastore(HiveCatalog):
 
     def __init__(self, name: str, **properties: str) -> None:
         servers_of(properties.get("uri", ""), f"catalog '{name}'")
-        super().__init__(name, **properties)
+        super().__init__(name, **{**_LOCK_PATIENCE, **properties})
 
     @staticmethod
     def _create_hive_client(properties: dict[str, str]) -> _HiveClient:

@@ -224,7 +224,11 @@ def _redacted(settings: SparkSettings, conf: SparkConf, what: str) -> Iterator[N
     except PySparkImportError:
         raise
     except (PySparkException, Py4JError, OSError) as error:
-        secrets = [value for key, value in {**settings.conf, **conf.running, **conf.properties}.items() if is_secret(key) and value]
+        secrets = [
+            value
+            for key, value in {**settings.conf, **conf.running, **conf.properties}.items()
+            if is_secret(key) and value
+        ]
         reason = _reason(str(error))
         for secret in secrets:
             reason = reason.replace(secret, "***")
