@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from tests.spark_session import skipped_without_spark
 from tests.unit.online.servers import free_port, wait_for_port
 from yummy_feast.errors import MissingExtraError
 from yummy_feast.spark.java import find_java
@@ -38,8 +39,8 @@ class HiveMetastore:
     warehouse: Path
 
     def keys(self, **more: str) -> dict[str, str]:
-        """What to put under ``catalogs``. Hive 2 knows no times with a zone."""
-        return {"type": "hive", "uri": self.uri, "hive.hive2-compatible": "true", **more}
+        """What to put under ``catalogs``."""
+        return {"type": "hive", "uri": self.uri, **more}
 
 
 @contextmanager
@@ -143,5 +144,7 @@ def _write_settings(path: Path, settings: Mapping[str, str]) -> None:
 @pytest.fixture(scope="session")
 def hive_metastore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HiveMetastore]:
     """One metastore for all that ask; they keep apart by their namespaces."""
-    with hive_server(tmp_path_factory.mktemp("hive")) as found:
+    with ExitStack() as stack:
+        with skipped_without_spark():
+            found = stack.enter_context(hive_server(tmp_path_factory.mktemp("hive")))
         yield found

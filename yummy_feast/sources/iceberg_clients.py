@@ -27,6 +27,7 @@ _SILENCES = {
 }
 _UNSAID = ("NoCredentialsError", "PartialCredentialsError", "NoRegionError")
 _DENIED = ("UnrecognizedClient", "InvalidSignature", "InvalidClientToken", "ExpiredToken", "AccessDenied")
+_ZONED = "timestamp with local time zone"
 _ADDRESSES = ("uri", "glue.endpoint", "dynamodb.endpoint", "glue.region", "client.region")
 """Keys that say where a catalog is, the one that counts first."""
 
@@ -44,8 +45,8 @@ def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> Sour
     if isinstance(error, _loaded(_SILENCES)):
         hint = "is it right, and does it run there?"
         return SourceReadError(f"{what}: {_address(kind, keys)} does not answer: {reason}", hint=hint)
-    if name == "InvalidObjectException":
-        hint = 'a metastore of Hive 2 needs `hive.hive2-compatible: "true"`; else Hive does not take one of the names'
+    if _ZONED in str(error):
+        hint = "a metastore of Hive 2 knows no times with a zone: leave out hive.hive2-compatible, and drop the table"
         return SourceReadError(f"{what}: {_address(kind, keys)} takes no such table: {reason}", hint=hint)
     code = str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) if name == "ClientError" else ""
     if name in _UNSAID or code.startswith(_DENIED):

@@ -126,7 +126,8 @@ def _landed(catalog: Catalog, name: str, mark: str) -> bool | None:
 
 def _was_refused(error: Exception) -> bool:
     """Whether the catalog itself said no. A database rolls back what it does not answer for."""
-    return type(error).__name__ == "ClientError" or _may_pass(error)
+    of_hive = type(error).__module__.startswith("hive_metastore.")
+    return of_hive or type(error).__name__ == "ClientError" or _may_pass(error)
 
 
 def _may_pass(error: Exception) -> bool:

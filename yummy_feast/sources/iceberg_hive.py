@@ -12,6 +12,7 @@ from typing import Any
 
 from pyiceberg.catalog import LOCATION, WAREHOUSE_LOCATION
 from pyiceberg.catalog.hive import (
+    HIVE2_COMPATIBLE,
     HIVE_KERBEROS_AUTH,
     HIVE_KERBEROS_AUTH_DEFAULT,
     HIVE_KERBEROS_SERVICE_NAME,
@@ -32,8 +33,13 @@ if _log.level == logging.NOTSET:
     _log.setLevel(logging.CRITICAL)
 _CONNECT_MS = 5_000
 _ANSWER_MS = 60_000
-# Of pyiceberg, which by itself looks again after 2, 4 and 8 seconds.
-_LOCK_PATIENCE = {"lock-check-max-wait-time": "0.5", "lock-check-retries": "40"}
+_USUAL = {
+    # By itself pyiceberg looks again after 2, 4 and 8 seconds.
+    "lock-check-max-wait-time": "0.5",
+    "lock-check-retries": "40",
+    # What Spark's client, which is one of Hive 2, calls the columns' types; and a table has one name for each of them.
+    HIVE2_COMPATIBLE: "true",
+}
 _SERVER = re.compile(r"thrift://(?:\[(?P<ip>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
 
 
@@ -46,7 +52,7 @@ class Metastore(HiveCatalog):
 
     def __init__(self, name: str, **properties: str) -> None:
         servers_of(properties.get("uri", ""), f"catalog '{name}'")
-        super().__init__(name, **{**_LOCK_PATIENCE, **properties})
+        super().__init__(name, **{**_USUAL, **properties})
 
     @staticmethod
     def _create_hive_client(properties: dict[str, str]) -> _HiveClient:

@@ -52,7 +52,8 @@ def amazon_conf(name: str, keys: Mapping[str, str], options: Mapping[str, str]) 
     """
     kind, found = catalog_kind(keys), amazon_keys(keys, options)
     left = {f"{part}.{item}" for part in (kind, "client") for item in _PYTHON} | set(_PYTHON_CLIENT)
-    conf = {key: value for key, value in keys.items() if key.startswith((f"{kind}.", "client.")) and key not in left}
+    parts = (f"{kind}.", "client.", "http-client.")
+    conf = {key: value for key, value in keys.items() if key.startswith(parts) and key not in left}
     conf = {**LIGHT_CLIENT, **conf}
     if "client.region" in found:
         conf["client.region"] = found["client.region"]

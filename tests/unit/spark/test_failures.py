@@ -66,6 +66,11 @@ def test_spark_says_what_happened_in_one_line(text: str, kind: type[YummyError],
             "yummy spark jars DIR --with glue` ",
         ),
         (
+            "java.lang.NoClassDefFoundError: software/amazon/awssdk/http/apache5/Apache5HttpClient$Builder\n at x",
+            "glue",
+            "yummy spark jars DIR --with glue` ",
+        ),
+        (
             "Cannot find catalog plugin class for catalog 'lake': org.apache.iceberg.spark.SparkCatalog.",
             "iceberg",
             "jars DIR` ",
