@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.catalog_servers import KINDS, SECRETS, Lake, check_jars, served
+from tests.catalog_servers import SECRETS, Lake, check_jars, served
 from tests.contract.format_cases import read, rows
 from tests.contract.lake_kit import answers, ids_of, parts
+from tests.rest_catalog import rest_catalog
 from tests.s3_server import S3Server
 from tests.unit.sources.handmade import commit_deletes
 from yummy_feast.errors import RetrievalError, UnsupportedTableError
@@ -31,7 +32,7 @@ from yummy_feast.spark.settings import SparkSettings
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 
-# The first test runs over all of them, the others over the two that both engines reach by clients of their own.
+# The first test runs over the others too.
 @pytest.fixture(params=["glue", "hive"])
 def lake(request: pytest.FixtureRequest, spark_session: Any, tmp_path: Path) -> Iterator[Lake]:
     check_jars(spark_session, request.param)
@@ -54,7 +55,7 @@ def ids_by_spark(session: Any, query: str) -> list[int]:
     return sorted(row[0] for row in session.sql(query).collect())
 
 
-@pytest.mark.parametrize("lake", KINDS, indirect=True)
+@pytest.mark.parametrize("lake", ["rest", "glue-with-keys", "hive"], indirect=True)
 def test_both_engines_answer_alike_and_write_for_each_other(
     spark_session: Any, lake: Lake, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,6 +139,17 @@ def test_a_store_that_the_catalog_alone_knows(spark_session: Any, tmp_path: Path
     with pytest.raises(UnsupportedTableError, match="engine: spark"):
         scan.pieces()
     assert sorted(row[0] for row in frame_of(spark_session, scan, ["id"]).frame.collect()) == [1, 3]
+
+
+def test_a_catalog_that_hands_out_credentials(spark_session: Any, tmp_path: Path, s3_server: S3Server) -> None:
+    """Its files are opened by Iceberg's own client of S3."""
+    own = S3Settings.of(s3_server.options).for_pyiceberg()
+    with rest_catalog(tmp_path, f"s3://{s3_server.bucket()}/warehouse", own) as found:
+        keys = {**found.keys, **own, "client.region": "us-east-1"}
+        lake = Lake(tmp_path, {**keys, "header.X-Iceberg-Access-Delegation": "vended-credentials"})
+        lake.source().append(rows(1, 2), told(spark_session, lake).context, create=True)
+        spark_session.sql(f"INSERT INTO {lake.name} SELECT ts, id + 2, name FROM {lake.name}")
+        assert ids(lake) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("kind", ["glue", "hive"])

@@ -21,6 +21,8 @@ LIGHT_CLIENT = {"http-client.type": "urlconnection"}
 """Iceberg's default needs an HTTP client that is newer than the AWS SDK which Hadoop's S3 is built with."""
 LIGHT_CLASS = "software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient"
 _PROVIDERS = "software.amazon.awssdk.auth.credentials"
+PROVIDER = f"{_PROVIDERS}.SystemPropertyCredentialsProvider"
+"""Who looks for the credentials that ``give`` has set."""
 _PROPERTIES = {
     "client.access-key-id": "aws.accessKeyId",
     "client.secret-access-key": "aws.secretAccessKey",
@@ -59,7 +61,7 @@ def amazon_conf(name: str, keys: Mapping[str, str], options: Mapping[str, str]) 
         conf["client.region"] = found["client.region"]
     if not _has_own_way(keys):
         if "client.access-key-id" in found:
-            conf["client.credentials-provider"] = f"{_PROVIDERS}.SystemPropertyCredentialsProvider"
+            conf["client.credentials-provider"] = PROVIDER
         else:
             _check_profile(name, kind, keys)
     return conf

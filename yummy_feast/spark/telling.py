@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yummy_feast.spark.amazon import LIGHT_CLASS, LIGHT_CLIENT
+from yummy_feast.spark.amazon import PROVIDER as PROVIDER_OF_JVM
 from yummy_feast.spark.catalogs import BY_PATH
 from yummy_feast.spark.conf import HADOOP, SparkConf, running_name
 from yummy_feast.spark.settings import HIDDEN, SparkSettings
@@ -106,8 +107,8 @@ def tell(
     names = names_s3(settings.storage_options)
     session = _Session(found, held, began or {}, own, deep=began is None or not names)
     wanted = dict(conf.running) if began is not None else _without_taste(conf.running, own, found, names)
-    if not is_remote(found) and not _has_light_client(found, wanted):
-        wanted = {key: value for key, value in wanted.items() if not _is_light_client(key, value)}
+    out = _not_for_it(found, wanted)
+    wanted = {key: value for key, value in wanted.items() if key not in out}
     kept = _left_out(session, wanted)
     _say(kept, names)
     hiding = _hiding(found, wanted)
@@ -134,17 +135,18 @@ def _without_taste(running: Mapping[str, str], own: Collection[str], found: Any,
     return {key: value for key, value in running.items() if key in own or key not in out}
 
 
-def _is_light_client(key: str, value: str) -> bool:
-    return key.startswith(_CATALOGS) and any(
-        key.endswith(f".{name}") and value == LIGHT_CLIENT[name] for name in LIGHT_CLIENT
-    )
-
-
-def _has_light_client(found: Any, wanted: Mapping[str, str]) -> bool:
-    """Whether the jars of this session have the HTTP client that ours have. Those of others may have the usual one."""
-    if not any(_is_light_client(key, value) for key, value in wanted.items()):
-        return True
-    return bool(found._jvm.org.apache.spark.util.Utils.classIsLoadable(LIGHT_CLASS))
+def _not_for_it(found: Any, wanted: Mapping[str, str]) -> list[str]:
+    """Settings of catalogs of Amazon's that this session cannot follow: the HTTP client of our jars, where its own have
+    another one, and credentials in the JVM, where nobody can put them.
+    """
+    of_catalogs = [key for key in wanted if key.startswith(_CATALOGS)]
+    if is_remote(found):
+        return [key for key in of_catalogs if wanted[key] == PROVIDER_OF_JVM]
+    light = [
+        key for key in of_catalogs if any(key.endswith(f".{n}") and wanted[key] == v for n, v in LIGHT_CLIENT.items())
+    ]
+    has_it = not light or found._jvm.org.apache.spark.util.Utils.classIsLoadable(LIGHT_CLASS)
+    return [] if has_it else light
 
 
 def _left_out(session: _Session, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from yummy_feast.spark.amazon import PROVIDER as PROVIDER_OF_JVM
 from yummy_feast.spark.conf import SparkConf
 from yummy_feast.spark.settings import HIDDEN, SparkSettings
 from yummy_feast.spark.telling import Change, tell
@@ -274,5 +275,5 @@ def test_the_light_client_is_for_those_who_have_it(has_it: bool) -> None:
     told(session, {**LAKE, key: "apache"}, held)
     assert session.told[key] == "apache"
     remote = RemoteSession()
-    told(remote, wanted)
-    assert remote.told[key] == "urlconnection"
+    told(remote, {**wanted, "spark.sql.catalog.lake.client.credentials-provider": PROVIDER_OF_JVM})
+    assert remote.told == wanted
