@@ -7,6 +7,7 @@ Slow: needs Java, and the jars of Glue on Spark's class path.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +22,10 @@ from tests.contract.lake_kit import answers, ids_of, parts
 from tests.rest_catalog import rest_catalog
 from tests.s3_server import S3Server
 from tests.unit.sources.handmade import commit_deletes
-from yummy_feast.errors import RetrievalError, UnsupportedTableError
+from yummy_feast.errors import SourceReadError, UnsupportedTableError
+from yummy_feast.offline.engines.spark_sql import selected
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.sources.object_store import S3Settings
-from yummy_feast.spark.failures import spark_errors
 from yummy_feast.spark.frames import frame_of
 from yummy_feast.spark.session import session as session_of
 from yummy_feast.spark.settings import SparkSettings
@@ -159,8 +160,13 @@ def test_a_server_that_is_away(spark_session: Any, tmp_path: Path, kind: str) ->
     options = {"key": "me", "secret": SECRETS[0], "region": "us-east-1"}
     lake = told(spark_session, Lake(tmp_path, {"type": kind, "warehouse": "s3://lake/w", **address}, options))
     began = time.monotonic()
-    with pytest.raises(RetrievalError, match="Spark failed") as caught, spark_errors("SQL"):
-        spark_session.sql(f"SELECT * FROM {lake.name}")
+    key = re.escape(next(iter(address)))
+    where = rf"over catalog 'prod' \({key} '.*127\.0\.0\.1:9'\): no answer: .* \(is the address right"
+    with (
+        pytest.raises(SourceReadError, match=where) as caught,
+        selected(spark_session, lake.context, f"SELECT * FROM {lake.name}", {}),
+    ):
+        pass
     assert time.monotonic() - began < 30
     assert "\n" not in str(caught.value)
     assert SECRETS[0] not in str(caught.value)

@@ -44,14 +44,14 @@ def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> Sour
     reason, name = first_line(error), type(error).__name__
     if isinstance(error, _loaded(_SILENCES)):
         hint = "is it right, and does it run there?"
-        return SourceReadError(f"{what}: {_address(kind, keys)} does not answer: {reason}", hint=hint)
+        return SourceReadError(f"{what}: {address_of(kind, keys)} does not answer: {reason}", hint=hint)
     if _ZONED in str(error):
         hint = "a metastore of Hive 2 knows no times with a zone: leave out hive.hive2-compatible, and drop the table"
-        return SourceReadError(f"{what}: {_address(kind, keys)} takes no such table: {reason}", hint=hint)
+        return SourceReadError(f"{what}: {address_of(kind, keys)} takes no such table: {reason}", hint=hint)
     code = str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) if name == "ClientError" else ""
     if name in _UNSAID or code.startswith(_DENIED):
         hint = f"give {kind}.region, {kind}.access-key-id and {kind}.secret-access-key, or the AWS_* environment"
-        return SourceReadError(f"{what}: {_address(kind, keys)} does not let us in: {reason}", hint=hint)
+        return SourceReadError(f"{what}: {address_of(kind, keys)} does not let us in: {reason}", hint=hint)
     return None
 
 
@@ -83,8 +83,8 @@ def _loaded(named: Mapping[str, tuple[str, ...]]) -> tuple[type[Exception], ...]
     )
 
 
-def _address(kind: str, keys: Mapping[str, str]) -> str:
-    """Where the catalog is, by the key that says so."""
+def address_of(kind: str, keys: Mapping[str, str]) -> str:
+    """Where a catalog is, by the key that says so: ``uri 'thrift://meta:9083'``; without one, its kind."""
     return next((f"{name} '{_shown(keys[name])}'" for name in _ADDRESSES if keys.get(name)), kind)
 
 

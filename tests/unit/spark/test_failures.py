@@ -92,3 +92,14 @@ def test_jars_that_are_missing_are_named_with_the_fix(text: str, need: str, fix:
 
 def test_a_summary_is_short() -> None:
     assert len(summary("x" * 5000)) == 400
+
+
+def test_a_server_that_spark_does_not_reach() -> None:
+    text = ": RuntimeMetaException: Failed to connect to Hive Metastore\nCaused by: MetaException(no)"
+    assert type(translated(RuntimeError(f"Job aborted\n{text}"), "x")) is RetrievalError
+    found = translated(RuntimeError(text), "the SQL over catalog 'prod' (uri 'thrift://meta:1')")
+    assert type(found) is SourceReadError
+    assert str(found) == (
+        "the SQL over catalog 'prod' (uri 'thrift://meta:1'): no answer: MetaException(no) "
+        "(is the address right, and does it run there? see catalogs and storage_options)"
+    )
