@@ -1,4 +1,5 @@
-"""What every test shares: hypothesis profiles, which online server, one S3 server and one Spark for all that ask."""
+"""What every test shares: hypothesis profiles, which online server, one S3 server, one Hive metastore and one Spark for
+all that ask."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import online_server
+from tests.hive_metastore import hive_metastore
 from tests.one_spark import OneSpark, check_name
 from tests.s3_server import S3Server, moto_server
 from tests.spark_session import spark_session
 
-__all__ = ["spark_session"]
+__all__ = ["hive_metastore", "spark_session"]
 
 # No deadline: a shared machine may stall any example. In CI every run draws the same examples, so that a red run is
 # about the change; a developer's run keeps looking for new ones.

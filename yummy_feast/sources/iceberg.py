@@ -181,7 +181,10 @@ class IcebergSource(YummySource):
                 if context.catalogs
                 else "add it, with pyiceberg's own keys",
             )
-        with iceberg_errors(self.location), opened_catalog(self.settled(context), catalog_name) as catalog:
+        with (
+            iceberg_errors(self.location),
+            opened_catalog(self.settled(context), catalog_name, self.location) as catalog,
+        ):
             yield catalog, name
 
     def _static_table(self, context: SourceContext) -> Table:
