@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kube_api import Objects, Thing
+from tests.kube_objects import Objects, Thing
 from tests.spark_cluster import end_group, ends_with_me, spark_home
 
 _BACKEND = "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"

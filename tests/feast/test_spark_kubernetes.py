@@ -15,7 +15,7 @@ import pytest
 
 from tests.feast import cluster_fetch, kube_fetch
 from tests.feast.slow_source import MARKS
-from tests.feast.test_materialize_spark import contents, elsewhere
+from tests.feast.test_materialize_spark import contents, elsewhere, emptied
 from tests.feast.test_spark_cluster import read_so_far
 from tests.kube_api import kube_api
 from tests.kube_node import Node, running_node
@@ -26,7 +26,7 @@ from tests.spark_session import ROOT, skipped_without_spark, spark_jars
 from yummy_feast.spark.jars import VARIABLE
 from yummy_feast.spark.java import find_java
 
-__all__ = ["address", "server"]
+__all__ = ["address", "emptied", "server"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
@@ -81,7 +81,6 @@ def test_a_pod_that_dies_during_a_fetch_changes_nothing(
     for mark in (repo / MARKS).iterdir():
         mark.unlink()
     with client_of(elsewhere(address)) as here, client_of(address) as there:
-        here.flushdb()
         kube_fetch.materialize(repo, elsewhere(address))
 
         with kube_api(TOKEN) as api, running_node(api.objects, tmp_path / "node") as node:
@@ -96,7 +95,6 @@ def test_a_pod_that_dies_during_a_fetch_changes_nothing(
         online = contents(there)
         assert len(online) > 400
         assert online == contents(here)
-        here.flushdb()
 
     # What the dead pod had read is lost, and was read again by others.
     numbers = [number for number, _ in read_so_far(repo)]
