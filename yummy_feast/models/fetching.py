@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from yummy_feast.errors import ConfigError, ModelFormatError, ModelNotFoundError
+from yummy_feast.errors import ConfigError, ModelFormatError, ModelNotFoundError, first_line
 from yummy_feast.models.mlmodel import FILE, parse_mlmodel
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _listed(place: Place) -> tuple[Any, list[Any], str]:
     import pyarrow.fs as pafs
 
     from yummy_feast.sources.base import SourceContext
-    from yummy_feast.sources.files import first_line, locate
+    from yummy_feast.sources.files import locate
 
     text = place.text.rstrip("/").removesuffix(f"/{FILE}")
     try:

@@ -80,7 +80,7 @@ class IcebergSource(YummySource):
 
     def scan(self, context: SourceContext) -> IcebergScan:
         """See ``YummySource.scan``. Reads the table's metadata; manifests are read when pieces are asked for."""
-        with iceberg_errors(self.location):
+        with iceberg_errors(self.location, self.settled(context).storage_options):
             from yummy_feast.sources.iceberg_scan import IcebergScan
 
             table = self._table(context)
@@ -91,7 +91,7 @@ class IcebergSource(YummySource):
     def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> IcebergScan:
         """See ``YummySource.scan_at``: the same snapshot of the same table, in the columns it was read in."""
         where = f"source '{self.name}' moved: {self.location}"
-        with iceberg_errors(self.location):
+        with iceberg_errors(self.location, self.settled(context).storage_options):
             from yummy_feast.sources.iceberg_scan import IcebergScan
 
             try:
@@ -181,7 +181,8 @@ class IcebergSource(YummySource):
                 if context.catalogs
                 else "add it, with pyiceberg's own keys",
             )
-        with iceberg_errors(self.location), opened_catalog(self.settled(context), catalog_name) as catalog:
+        settled = self.settled(context)
+        with iceberg_errors(self.location, settled.storage_options), opened_catalog(settled, catalog_name) as catalog:
             yield catalog, name
 
     def _static_table(self, context: SourceContext) -> Table:

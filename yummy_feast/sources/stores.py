@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from yummy_feast.sources.azure_store import AzureSettings
 from yummy_feast.sources.google_store import GoogleSettings
 from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.store_errors import Credentials
 from yummy_feast.sources.store_options import canonical
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 class StoreSettings(Protocol):
     """Where a store is and who we are there, for each of the libraries that open objects."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the store is shown, for errors."""
 
     def filesystem(self) -> pafs.FileSystem:
         """A pyarrow file system with these settings."""
@@ -79,8 +85,8 @@ def pyiceberg_properties(options: Mapping[str, str]) -> dict[str, str]:
     out: dict[str, str] = {}
     if _has("gcs", options):
         out.update(GoogleSettings.of(options).for_pyiceberg())
-    if any(canonical("azure", name) == "account" for name in options):
-        out.update(AzureSettings.of(options).for_pyiceberg())
+    if _has("azure", options) or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        out.update(AzureSettings.of(options, any_account=True).for_pyiceberg())
     return {**out, **S3Settings.of(options).for_pyiceberg()}
 
 

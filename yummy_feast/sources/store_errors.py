@@ -1,0 +1,43 @@
+"""What object stores answer when they refuse, in our words: the name of the option, and no secret in any text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from yummy_feast.errors import SourceReadError, first_line
+
+_REFUSALS = re.compile(
+    r"access[ _]?denied|authenticat|authoriz|credential|forbidden|invalidaccesskeyid|permission[ _]?denied"
+    r"|signaturedoesnotmatch|\b40[13]\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Which credentials a store was shown, by the names of options, and where they can be mended."""
+
+    shown: str
+    mend: str
+
+
+UNKNOWN = Credentials(
+    "the credentials",
+    "mend them in storage_options, the catalog's own keys, or the environment: AWS_*, AZURE_STORAGE_*, "
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether it is about who we are, rather than about what is there."""
+    return not isinstance(error, FileNotFoundError) and _REFUSALS.search(str(error)) is not None
+
+
+def store_error(text: str, error: BaseException, credentials: Credentials | None, hint: str = "") -> SourceReadError:
+    """The error that begins with ``text``: what the store says, or which of our ``credentials`` (None: it takes none) it
+    refuses.
+    """
+    if credentials is not None and is_refusal(error):
+        return SourceReadError(f"{text}: the store refuses {credentials.shown}", hint=credentials.mend)
+    return SourceReadError(f"{text}: {first_line(error)}", hint=hint)
