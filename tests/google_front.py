@@ -61,9 +61,12 @@ class Front(BaseHTTPRequestHandler):
             content = _listed_after(after, content)
         if self.command == "HEAD":
             kept["Content-Length"] = reply.getheader("Content-Length") or "0"
-        # Its XML listing has no other word for a bucket that is not there.
-        is_missing = reply.status == 500 and self._is_xml() and self.command == "GET"
-        self._answer(404 if is_missing else reply.status, kept, content)
+        if reply.status == 500 and b"no bucket" in content:
+            # Its XML listing has no other word for that.
+            content = b"<Error><Code>NoSuchBucket</Code></Error>"
+            self._answer(404, {"Content-Type": "application/xml"}, content)
+            return
+        self._answer(reply.status, kept, content)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 

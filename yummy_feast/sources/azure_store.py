@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,13 @@ class AzureSettings:
             raise ConfigError("storage_options has no account_name for Azure", hint="or set AZURE_STORAGE_ACCOUNT_NAME")
         if "key" in known and "sas" in known:
             raise ConfigError("storage_options has account_key and sas_token", hint="give one of them")
+        if "key" in known and not _is_base64(known["key"]):
+            # pyarrow ends the whole process over such a key.
+            raise ConfigError(
+                f"account_key of account '{known['account']}' is no base64", hint="copy it whole, with the = at its end"
+            )
+        if "sas" in known:
+            known["sas"] = known["sas"].removeprefix("?")
         principal = [name for name in _PRINCIPAL if name in known]
         if "client_secret" in principal and len(principal) < len(_PRINCIPAL):
             raise ConfigError(
@@ -100,7 +108,8 @@ class AzureSettings:
 
         arguments = {
             "account_key": self.key,
-            "sas_token": self.sas,
+            # It is put behind addresses as it is.
+            "sas_token": f"?{self.sas}" if self.sas else None,
             "tenant_id": self.tenant,
             "client_id": self.client,
             "client_secret": self.client_secret,
@@ -134,6 +143,13 @@ class AzureSettings:
     def _named(self, names: Mapping[str, str]) -> dict[str, str]:
         pairs = {theirs: getattr(self, ours) for ours, theirs in names.items()}
         return {name: value for name, value in pairs.items() if value}
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
 
 
 _DELTA = {

@@ -86,7 +86,7 @@ class Location:
             raise self.failed(error) from error
         return info
 
-    def failed(self, error: OSError, hint: str = "") -> SourceReadError:
+    def failed(self, error: OSError, hint: str = "") -> SourceReadError | SourceNotFoundError:
         """What to raise for an error of the file system."""
         return store_error(self.text, error, self.credentials, hint)
 

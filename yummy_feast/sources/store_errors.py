@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from yummy_feast.errors import SourceReadError, first_line
+from yummy_feast.errors import SourceNotFoundError, SourceReadError, first_line
 
 _REFUSALS = re.compile(
     r"access[ _]?denied|authenticat|authoriz|credential|forbidden|invalidaccesskeyid|permission[ _]?denied"
     r"|signaturedoesnotmatch|\b40[13]\b",
     re.IGNORECASE,
 )
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|(bucket|container) does not exist", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,19 @@ def is_refusal(error: BaseException) -> bool:
     return not isinstance(error, FileNotFoundError) and _REFUSALS.search(str(error)) is not None
 
 
-def store_error(text: str, error: BaseException, credentials: Credentials | None, hint: str = "") -> SourceReadError:
+def no_bucket(text: str) -> SourceNotFoundError:
+    """The error that begins with ``text``, for a bucket or container that is not there."""
+    return SourceNotFoundError(f"{text}: no such bucket or container", hint="is its name right? It is not made here")
+
+
+def store_error(
+    text: str, error: BaseException, credentials: Credentials | None, hint: str = ""
+) -> SourceReadError | SourceNotFoundError:
     """The error that begins with ``text``: what the store says, or which of our ``credentials`` (None: it takes none) it
     refuses.
     """
     if credentials is not None and is_refusal(error):
         return SourceReadError(f"{text}: the store refuses {credentials.shown}", hint=credentials.mend)
+    if credentials is not None and _NO_BUCKET.search(str(error)):
+        return no_bucket(text)
     return SourceReadError(f"{text}: {first_line(error)}", hint=hint)

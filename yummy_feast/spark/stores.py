@@ -102,7 +102,7 @@ def azure_options(settings: AzureSettings) -> dict[str, str]:
     if settings.sas is not None:
         return {
             f"fs.azure.account.auth.type.{host}": "SAS",
-            f"fs.azure.sas.fixed.token.{host}": settings.sas.removeprefix("?"),
+            f"fs.azure.sas.fixed.token.{host}": settings.sas,
         }
     kind = f"fs.azure.account.oauth.provider.type.{host}"
     options = {f"fs.azure.account.auth.type.{host}": "OAuth", kind: f"{_AZURE}.MsiTokenProvider"}
