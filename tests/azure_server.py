@@ -1,4 +1,4 @@
-"""An Azure Blob Storage server for tests: azurite, a Node program that keeps everything in memory and ends with its block.
+"""An Azure Blob Storage server for tests: azurite, a Node program that keeps all in memory and ends with its block.
 
 ``make azurite`` fetches it with npm. It has accounts without hierarchical namespace alone, and so no `dfs` endpoint.
 """

@@ -68,8 +68,6 @@ class Front(BaseHTTPRequestHandler):
             return
         self._answer(reply.status, kept, content)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
-
     def _is_open(self) -> bool:
         return self._bucket().startswith(OPEN) or self.path == "/" or self.path.startswith("/_internal")
 
@@ -134,8 +132,12 @@ class Front(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+for _verb in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+    setattr(Front, f"do_{_verb}", Front.handle_any)
 
 
 def _listed_after(name: str, listing: bytes) -> bytes:

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,11 +66,9 @@ class GoogleServer:
 
     def filesystem(self) -> pafs.GcsFileSystem:
         """A pyarrow file system that knows nothing of our settings."""
-        import datetime as dt
-
         return pafs.GcsFileSystem(
             access_token=TOKEN,
-            credential_token_expiration=dt.datetime.now(dt.UTC) + timedelta(hours=5),
+            credential_token_expiration=datetime.now(UTC) + timedelta(hours=5),
             scheme="http",
             endpoint_override=self.endpoint.removeprefix("http://"),
             retry_time_limit=timedelta(seconds=5),
@@ -83,9 +81,7 @@ def _service_account(folder: Path) -> tuple[Path, Path]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     facts = {
         "type": "service_account",
         "project_id": "tests",

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError, YummyError, first_line
+from yummy_feast.errors import (
+    ConfigError,
+    MissingExtraError,
+    SourceNotFoundError,
+    SourceReadError,
+    YummyError,
+    first_line,
+)
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import locate
 from yummy_feast.sources.object_store import S3Settings
