@@ -1,4 +1,4 @@
-"""How pyiceberg opens files: as pyarrow does, on Google and Azure with our settings and in paths that name an account."""
+"""How pyiceberg opens files: with our settings on Google and Azure, where paths may name an account."""
 
 from __future__ import annotations
 

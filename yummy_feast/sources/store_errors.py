@@ -43,7 +43,7 @@ def no_bucket(text: str) -> SourceNotFoundError:
 def store_error(
     text: str, error: BaseException, credentials: Credentials | None, hint: str = ""
 ) -> SourceReadError | SourceNotFoundError:
-    """The error that begins with ``text``: what the store says, or which of our ``credentials`` (None: it takes none) it
+    """The error that begins with ``text``: what the store says, or which of ``credentials`` (None: it takes none) it
     refuses.
     """
     if credentials is not None and is_refusal(error):
