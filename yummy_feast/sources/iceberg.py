@@ -19,7 +19,7 @@ from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_c
 from yummy_feast.sources.iceberg_commits import append_rows, create_table
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
-from yummy_feast.sources.stores import is_on_azure, settings_of
+from yummy_feast.sources.stores import is_ours_alone, settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class IcebergSource(YummySource):
         """See ``Scan.own_store``."""
         return (
             self.has_own_store(context)
-            or is_on_azure(table.location())
+            or is_ours_alone(table.location(), context.storage_options)
             or opened_otherwise(table.io.properties, context.storage_options)
         )
 
@@ -215,7 +215,8 @@ def _newest_metadata(place: Location) -> Location:
     folder = place.at(f"{place.path}/metadata")
     infos = folder.filesystem.get_file_info(pafs.FileSelector(folder.path, allow_not_found=True))
     hint = next((info for info in infos if info.base_name == "version-hint.text"), None)
-    numbered = [(match, info) for info in infos if (match := _METADATA.fullmatch(info.base_name))]
+    # On Azure a file is there before its bytes are.
+    numbered = [(match, info) for info in infos if info.size and (match := _METADATA.fullmatch(info.base_name))]
     if not numbered:
         raise SourceNotFoundError(f"{place.text}: no Iceberg table", hint="give the folder that has `metadata` in it")
     if hint is not None:

@@ -65,11 +65,17 @@ def split_uri(uri: str) -> tuple[str, str, str]:
     return prefix, f"{named['container']}{named['rest'] or ''}".rstrip("/"), named["account"]
 
 
-def is_on_azure(uri: str) -> bool:
-    """Whether it is on Azure. What ``split_uri`` makes of such a path lacks the account, without which readers that are
-    not ours do not find it.
+def has_access_token(options: Mapping[str, str]) -> bool:
+    """Whether one of them is Google's access token, which only Python's libraries take."""
+    return any(canonical("gcs", name) == "access_token" for name in options)
+
+
+def is_ours_alone(uri: str, options: Mapping[str, str]) -> bool:
+    """Whether readers that are not ours do not find it, or are not let in: what ``split_uri`` makes of a path on Azure
+    lacks the account, and an access token of Google is for Python's libraries.
     """
-    return is_object_uri(uri) and split_uri(uri)[0] == "abfss://"
+    store = split_uri(uri)[0] if is_object_uri(uri) else ""
+    return store == "abfss://" or (store == "gs://" and has_access_token(options))
 
 
 def settings_of(uri: str, options: Mapping[str, str]) -> StoreSettings:
