@@ -1,0 +1,88 @@
+"""Both engines answer alike on Google Cloud Storage and on Azure: there by Google's connector or on the executors.
+
+Slow: needs Java and jars. S3 is in ``test_spark_lakes``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.contract.engine_kit import rows_of, view
+from tests.contract.format_cases import CsvFolder, DeltaTable, FormatCase, IcebergTable, ParquetFolder
+from tests.contract.test_spark_lakes import engines, parts
+from tests.google_server import TOKEN, GoogleServer
+from tests.spark_session import spark_jars
+from tests.store_servers import server_at
+from yummy_feast.offline.entity_rows import EntityRows
+from yummy_feast.offline.plan import RetrievalPlan
+from yummy_feast.sources.base import SourceContext
+from yummy_feast.spark.jars import fetch_command, holds
+from yummy_feast.spark.pins import PACKAGES
+from yummy_feast.spark.session import session as session_of
+from yummy_feast.spark.settings import SparkSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.spark]
+
+KINDS: list[type[FormatCase]] = [ParquetFolder, DeltaTable, IcebergTable]
+
+
+@pytest.fixture
+def connector(spark_session: Any) -> Any:
+    """A session with Google's connector."""
+    folder = spark_jars()
+    if not holds(tuple(folder.glob("*.jar")), PACKAGES["gcs"][0]):
+        reason = f"no jar of Google's connector: {fetch_command(folder, {'gcs'})}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return spark_session
+
+
+def answers(case: FormatCase) -> list[pa.Table]:
+    """Of each engine the same fetch."""
+    asked = rows_of(id=[*range(25), None], event_timestamp=[n * 30_000_000 for n in range(26)])
+    columns = {"name": pa.string(), "score": pa.float64()}
+    one = replace(view(case.source(timestamp_field="ts"), columns, keys=("id",), ttl=400_000_000), time="ts")
+    plan = RetrievalPlan((one,), ("name", "score"), (), (), full_feature_names=False)
+    return [engine.point_in_time(plan, EntityRows.of_arrow(asked)).table() for engine in engines(case)]
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [*(("gcs", kind) for kind in KINDS), *(("azure", kind) for kind in (*KINDS, CsvFolder))],
+    ids=lambda item: getattr(item, "name", item),
+)
+def test_both_engines_answer_alike(
+    request: pytest.FixtureRequest, connector: Any, tmp_path: Path, store: str, kind: type[FormatCase]
+) -> None:
+    case = kind(tmp_path, server_at(request, store))
+    assert session_of(SparkSettings.behind(case.context, 2)) is connector
+    case.lay(parts())
+    native = case.source().scan(case.context).native(["ts", "id"])
+    assert (native is not None) is (store == "gcs")
+    embedded, spark = answers(case)
+    assert embedded.num_rows == 26
+    assert embedded["name"].null_count < 20
+    assert spark.equals(embedded)
+
+
+@pytest.mark.parametrize("kind", [CsvFolder, IcebergTable], ids=lambda kind: kind.name)
+def test_an_access_token_is_enough_for_executors(
+    request: pytest.FixtureRequest, connector: Any, tmp_path: Path, kind: type[FormatCase]
+) -> None:
+    server = server_at(request, "gcs")
+    assert isinstance(server, GoogleServer)
+    case = kind(tmp_path, server)
+    case.lay(parts())
+    options = {**server.options, "google_access_token": TOKEN}
+    request.getfixturevalue("monkeypatch").delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    case.context = SourceContext(tmp_path, options, case.context.catalogs)
+    assert session_of(SparkSettings.behind(case.context, 2)) is connector
+    assert case.source().scan(case.context).native(["ts", "id"]) is None
+    embedded, spark = answers(case)
+    assert embedded["name"].null_count < 20
+    assert spark.equals(embedded)
