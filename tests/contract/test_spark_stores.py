@@ -5,7 +5,6 @@ Slow: needs Java and jars. S3 is in ``test_spark_lakes``.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,11 @@ from tests.contract.engine_kit import rows_of, view
 from tests.contract.format_cases import CsvFolder, DeltaTable, FormatCase, IcebergTable, ParquetFolder
 from tests.contract.test_spark_lakes import engines, parts
 from tests.google_server import TOKEN, GoogleServer
-from tests.spark_session import spark_jars
+from tests.spark_session import require_google_connector
 from tests.store_servers import server_at
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.plan import RetrievalPlan
 from yummy_feast.sources.base import SourceContext
-from yummy_feast.spark.jars import fetch_command, holds
-from yummy_feast.spark.pins import PACKAGES
 from yummy_feast.spark.session import session as session_of
 from yummy_feast.spark.settings import SparkSettings
 
@@ -33,13 +30,10 @@ KINDS: list[type[FormatCase]] = [ParquetFolder, DeltaTable, IcebergTable]
 
 
 @pytest.fixture
-def connector(spark_session: Any) -> Any:
+def session(request: pytest.FixtureRequest) -> Any:
     """A session with Google's connector."""
-    folder = spark_jars()
-    if not holds(tuple(folder.glob("*.jar")), PACKAGES["gcs"][0]):
-        reason = f"no jar of Google's connector: {fetch_command(folder, {'gcs'})}"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return spark_session
+    require_google_connector()
+    return request.getfixturevalue("spark_session")
 
 
 def answers(case: FormatCase) -> list[pa.Table]:
@@ -57,10 +51,10 @@ def answers(case: FormatCase) -> list[pa.Table]:
     ids=lambda item: getattr(item, "name", item),
 )
 def test_both_engines_answer_alike(
-    request: pytest.FixtureRequest, connector: Any, tmp_path: Path, store: str, kind: type[FormatCase]
+    request: pytest.FixtureRequest, session: Any, tmp_path: Path, store: str, kind: type[FormatCase]
 ) -> None:
     case = kind(tmp_path, server_at(request, store))
-    assert session_of(SparkSettings.behind(case.context, 2)) is connector
+    assert session_of(SparkSettings.behind(case.context, 2)) is session
     case.lay(parts())
     native = case.source().scan(case.context).native(["ts", "id"])
     assert (native is not None) is (store == "gcs")
@@ -72,7 +66,7 @@ def test_both_engines_answer_alike(
 
 @pytest.mark.parametrize("kind", [CsvFolder, IcebergTable], ids=lambda kind: kind.name)
 def test_an_access_token_is_enough_for_executors(
-    request: pytest.FixtureRequest, connector: Any, tmp_path: Path, kind: type[FormatCase]
+    request: pytest.FixtureRequest, session: Any, tmp_path: Path, kind: type[FormatCase]
 ) -> None:
     server = server_at(request, "gcs")
     assert isinstance(server, GoogleServer)
@@ -81,7 +75,7 @@ def test_an_access_token_is_enough_for_executors(
     options = {**server.options, "google_access_token": TOKEN}
     request.getfixturevalue("monkeypatch").delenv("GOOGLE_APPLICATION_CREDENTIALS")
     case.context = SourceContext(tmp_path, options, case.context.catalogs)
-    assert session_of(SparkSettings.behind(case.context, 2)) is connector
+    assert session_of(SparkSettings.behind(case.context, 2)) is session
     assert case.source().scan(case.context).native(["ts", "id"]) is None
     embedded, spark = answers(case)
     assert embedded["name"].null_count < 20
