@@ -9,7 +9,7 @@ from yummy_feast.errors import SourceNotFoundError, SourceReadError, first_line
 
 _REFUSALS = re.compile(
     r"access[ _]?denied|authenticat|authoriz|credential|forbidden|invalidaccesskeyid|permission[ _]?denied"
-    r"|signaturedoesnotmatch|\b40[13]\b",
+    r"|signaturedoesnotmatch|http_status_code=40[13]",
     re.IGNORECASE,
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|(bucket|container) does not exist", re.IGNORECASE)

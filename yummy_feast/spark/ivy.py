@@ -117,7 +117,8 @@ def ivy_module(packages: Sequence[Package]) -> str:
             + (f">\n{inner}    </dependency>" if inner else "/>")
         )
     return (
-        "<ivy-module version='2.0' xmlns:m='http://ant.apache.org/ivy/extra'>\n  <info organisation='yummy-feast' module='jars'/>\n"
+        "<ivy-module version='2.0' xmlns:m='http://ant.apache.org/ivy/extra'>\n"
+        "  <info organisation='yummy-feast' module='jars'/>\n"
         "  <configurations><conf name='default'/></configurations>\n"
         "  <dependencies>\n" + "\n".join(lines) + "\n  </dependencies>\n</ivy-module>\n"
     )

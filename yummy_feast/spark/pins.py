@@ -16,8 +16,9 @@ _SDK = "2.29.52"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Maven artifact. alone: what it asks for is in pyspark already, in itself, or listed beside it. classifier: which
-    of its jars, if not the plain one; Spark's own package resolution finds no such.
+    """A Maven artifact. alone: what it asks for is in pyspark already, in itself, or listed beside it.
+
+    classifier: which of its jars, if not the plain one; Spark's own package resolution finds no such.
     """
 
     group: str

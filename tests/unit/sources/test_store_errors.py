@@ -30,7 +30,7 @@ def test_a_refusal_names_what_was_shown(text: str) -> None:
 
 def test_what_is_no_refusal() -> None:
     assert not is_refusal(FileNotFoundError("credentials.json is not there"))
-    assert not is_refusal(OSError("the connection was reset after 4013 bytes"))
+    assert not is_refusal(OSError("GET http://host/c/x in 403.2ms: reset after 401 bytes"))
     assert str(store_error("s3://b/x", OSError("reset"), SHOWN, "again")) == "s3://b/x: reset (again)"
 
 
