@@ -56,7 +56,7 @@ def winners(entities: pa.Table, rows: pa.Table, ttl: int) -> np.ma.MaskedArray:
     # Key and event as one number: both are small enough to share 64 bits.
     start = min(sorted_events.min(), asked.min())
     bits = int(max(sorted_events.max(), asked.max()) - start).bit_length()
-    assert int(max(sorted_keys.max(), keys.max())).bit_length() + bits < 63
+    assert int(max(sorted_keys.max(), keys.max())).bit_length() + bits <= 63
     needles = (keys << bits) | (asked - start)
     last = np.searchsorted((sorted_keys << bits) | (sorted_events - start), needles, side="right") - 1
     found = (last >= 0) & (sorted_keys[last] == keys)

@@ -90,6 +90,7 @@ def spark_session() -> SparkSession:
         "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch}",
         "spark.local.dir": scratch,
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(4 * cores),
         "spark.sql.warehouse.dir": str(Path(scratch, "yummy-feast-benchmarks-warehouse")),

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yummy_feast.errors import ColumnTypeError
-from yummy_feast.sources.pruning import PER_SECOND as PER_SECOND
+from yummy_feast.values.kinds import PER_SECOND as PER_SECOND
 
 Int64s = npt.NDArray[np.int64]
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from yummy_feast.errors import ValueTypeError
 from yummy_feast.values import Kind
+from yummy_feast.values.kinds import PER_SECOND
 
 Mask = npt.NDArray[np.bool_] | None
 """True where the column is null; None when no row is."""
@@ -22,7 +23,6 @@ Mask = npt.NDArray[np.bool_] | None
 # Spelled out, although every machine we know is little-endian: a row is so by definition.
 NUMPY = {"i": "<i4", "q": "<i8", "d": "<f8", "f": "<f4", "?": "?"}
 
-_TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86_400
 
 
@@ -84,7 +84,7 @@ def microseconds(array: pa.Array | pa.ChunkedArray, name: str) -> tuple[npt.NDAr
     ticks = array.cast(pa.int64())
     nulls = mask(ticks)
     moments = (ticks.fill_null(0) if nulls is not None else ticks).to_numpy()
-    per_second = _TICKS_PER_SECOND[array.type.unit]
+    per_second = PER_SECOND[array.type.unit]
     if per_second > 10**6:
         return moments // (per_second // 10**6), nulls
     factor = 10**6 // per_second
@@ -115,7 +115,7 @@ def _seconds(array: pa.Array) -> pa.Array:
     if types.is_date64(array.type):
         return _floor_divide(array.cast(pa.int64()), 1_000)
     if types.is_timestamp(array.type):
-        return _floor_divide(array.cast(pa.int64()), _TICKS_PER_SECOND[array.type.unit])
+        return _floor_divide(array.cast(pa.int64()), PER_SECOND[array.type.unit])
     if types.is_integer(array.type):
         return array.cast(pa.int64())
     raise ValueTypeError("these are no timestamps")

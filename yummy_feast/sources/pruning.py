@@ -17,13 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from yummy_feast.sources.base import Piece, Prune, SeenPiece
+from yummy_feast.values.kinds import PER_SECOND
 
 DAY = 86_400_000_000
 """Microseconds."""
 _EXACT_KEYS = 10_000
 """Up to so many wanted values, each is looked up; of more, only the smallest and largest count."""
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Arrow's units of time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from yummy_feast.errors import ColumnTypeError
-from yummy_feast.sources.pruning import PER_SECOND
 from yummy_feast.spark.carriers import carrier, is_list
+from yummy_feast.values.kinds import PER_SECOND
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

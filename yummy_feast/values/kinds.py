@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NULL_TIMESTAMP = -(2**63)
 """Feast's "no timestamp" inside an int64 (numpy's NaT): reads as None."""
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Arrow's units of time."""
 
 
 class Encoding(enum.Enum):

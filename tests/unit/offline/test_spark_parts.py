@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,11 @@ def test_the_row_that_stands_for_those_without_a_key_is_counted_and_left_out() -
 def test_a_part_without_rows_is_told_too() -> None:
     [told] = task(Work())(iter([]))
     assert told.to_pylist()[0] == {"rows": 0, KEYLESS: 0}
+
+
+def test_the_worker_reads_no_archive_again_for_its_next_task(archive: str) -> None:
+    list(task(Work())(iter([sent()])))
+    assert archive not in sys.path_importer_cache
 
 
 def test_rows_of_another_part_are_not_taken_for_this_one() -> None:

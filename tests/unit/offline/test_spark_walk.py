@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def expected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def walked(table: pa.Table, batch: int = 7) -> list[dict[str, Any]]:
     parts = walk(iter(table.to_batches(max_chunksize=batch)), VIEWS, ("g0", "g1"))
     return [row for part in parts for row in part.to_pylist()]
+
+
+def test_the_worker_reads_no_archive_again_for_its_next_task(archive: str) -> None:
+    walked(partition(0, 40, 1))
+    assert archive not in sys.path_importer_cache
 
 
 # Moments as far apart as here do not fit beside the key in one number.

@@ -36,6 +36,9 @@ def test_a_session_on_this_machine() -> None:
     assert start["spark.pyspark.python"] == "/venv/bin/python"
     assert start["spark.sql.session.timeZone"] == "UTC"
     assert start["spark.sql.adaptive.enabled"] == "true"
+    assert start["spark.python.sql.dataFrameDebugging.enabled"] == "false"
+    asked_for = derived({"spark.python.sql.dataFrameDebugging.enabled": "true"})
+    assert asked_for.start["spark.python.sql.dataFrameDebugging.enabled"] == "true"
     assert start["spark.sql.shuffle.partitions"] == "16"
     assert start["spark.databricks.delta.snapshotPartitions"] == "1"
     assert start["spark.serializer"].endswith("KryoSerializer")

@@ -27,7 +27,7 @@ from yummy_feast.offline.engines.spark_values import (
     within,
 )
 from yummy_feast.offline.engines.spark_walk import ENTITY, Walked, walk
-from yummy_feast.spark import arrow_rows
+from yummy_feast.spark import arrow_rows, workers
 from yummy_feast.spark.frames import PLACE
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _stage(frame: DataFrame, asked: Asked, views: Sequence[SparkView], *, featur
         for view in views
     ]
     # By value: executors then need no package of ours.
-    for module in (spark_walk, arrow_rows):
+    for module in (spark_walk, arrow_rows, workers):
         cast("Any", cloudpickle).register_pickle_by_value(module)
     # All rows of a key meet in one task, and nothing has to be sorted on the way.
     met = rows.repartition(*keys, *(["salt"] if asked.has_nulls else [])).drop("salt")

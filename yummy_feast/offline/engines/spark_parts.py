@@ -26,6 +26,7 @@ from yummy_feast.spark import failures
 from yummy_feast.spark.arrow_rows import fetched
 from yummy_feast.spark.borrowed import borrowed
 from yummy_feast.spark.carriers import restore
+from yummy_feast.spark.workers import task
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -60,11 +61,11 @@ class SparkParts(NewestParts):
         from pyspark.sql.pandas.types import from_arrow_schema
 
         keyless = told.append(pa.field(KEYLESS, pa.int64()))
-        task = _Task(work, self.schemas[read], keyless)
+        worker = _Task(work, self.schemas[read], keyless)
         # Partitions stay as they were asked for: each is a part.
         with failures.spark_errors(self._what), borrowed(self._session, _COALESCE, "false"):
             rows = self._divided(self._reads[read], self.counts[read], skip)
-            answer = fetched(rows.mapInArrow(cast("Any", task), from_arrow_schema(keyless)))
+            answer = fetched(rows.mapInArrow(cast("Any", worker), from_arrow_schema(keyless)))
         tell_of_keyless(self._range, self._reads[read], pc.sum(answer.column(KEYLESS)).as_py() or 0)
         return answer.drop_columns([KEYLESS]).cast(told)
 
@@ -109,7 +110,8 @@ class _Task:
         part = context.partitionId() if context is not None else 0
         lost = [0]
         try:
-            answer = self.work(part, self._rows(part, batches, lost))
+            with task():
+                answer = self.work(part, self._rows(part, batches, lost))
         except YummyError as error:
             raise failures.told(error) from error
         keyless = pa.array([lost[0], *[0] * (answer.num_rows - 1)], pa.int64())

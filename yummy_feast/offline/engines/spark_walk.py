@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from yummy_feast.spark.arrow_rows import sound
+from yummy_feast.spark.workers import task
 
 Int64s = np.ndarray[tuple[int], np.dtype[np.int64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -51,14 +52,15 @@ def walk(batches: Iterator[pa.RecordBatch], views: Sequence[Walked], keys: Seque
     ``made``, ``place`` (all long), ``e`` (what entity rows bring along) and the views' slots. What comes out: ``e``,
     and per view ``b{number}``: the event and the features of the row it sees, or null.
     """
-    held, file = _held(batches)
-    if held is None:
-        return
-    try:
-        yield from _answers(held, views, keys)
-    finally:
-        if file is not None:
-            os.unlink(file)
+    with task():
+        held, file = _held(batches)
+        if held is None:
+            return
+        try:
+            yield from _answers(held, views, keys)
+        finally:
+            if file is not None:
+                os.unlink(file)
 
 
 def _answers(rows: pa.Table, views: Sequence[Walked], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
