@@ -24,6 +24,8 @@ CONF = {
     "spark.sql.shuffle.partitions": "4",
     # The test server does not know requests for a file as it was.
     "spark.hadoop.fs.s3a.change.detection.mode": "none",
+    # Nor Google's requests that move one; the connector copies and deletes then.
+    "spark.hadoop.fs.gs.operation.move.enable": "false",
     # No command line may show it.
     "spark.executorEnv.LAKE_PASSWORD": START_SECRET,
 }

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from yummy_feast.errors import ConfigError, ModelFormatError, ModelNotFoundError
+from yummy_feast.errors import ConfigError, ModelFormatError, ModelNotFoundError, SourceError
 from yummy_feast.models.mlmodel import FILE, parse_mlmodel
 
 if TYPE_CHECKING:
@@ -226,7 +226,8 @@ def _listed(place: Place) -> tuple[Location, list[Any]]:
     from yummy_feast.sources.files import locate
 
     text = place.text.rstrip("/").removesuffix(f"/{FILE}")
-    location = locate(text, SourceContext(repo_path=Path.cwd(), storage_options=place.storage_options))
+    with _refusals_told(place, None):
+        location = locate(text, SourceContext(repo_path=Path.cwd(), storage_options=place.storage_options))
     with _refusals_told(place, location.credentials):
         infos = location.filesystem.get_file_info(
             pafs.FileSelector(location.path, recursive=True, allow_not_found=True)
@@ -239,11 +240,13 @@ def _listed(place: Place) -> tuple[Location, list[Any]]:
 
 @contextmanager
 def _refusals_told(place: Place, credentials: Credentials | None) -> Iterator[None]:
-    from yummy_feast.sources.store_errors import store_error
+    from yummy_feast.sources.store_errors import FAILURES, store_error
 
     try:
         yield
-    except (OSError, ValueError) as error:
+    except SourceError as error:
+        raise ModelNotFoundError(error.message, hint=error.hint) from None
+    except FAILURES as error:
         told = store_error(place.text, error, credentials)
         raise ModelNotFoundError(told.message, hint=told.hint) from None
 

@@ -90,6 +90,11 @@ class AzureSettings:
         return cls(**known, foreign=foreign)
 
     @property
+    def needs_tokens(self) -> bool:
+        """Whether Microsoft's own login, or the machine, has to let us in first."""
+        return self.key is None and self.sas is None
+
+    @property
     def credentials(self) -> Credentials:
         """See ``StoreSettings``."""
         whose = f"of account '{self.account}'"

@@ -21,8 +21,8 @@ import pyarrow.fs as pafs
 
 from yummy_feast.errors import ConfigError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
-from yummy_feast.sources.store_errors import Credentials, store_error
-from yummy_feast.sources.stores import is_object_uri, settings_of, split_uri
+from yummy_feast.sources.store_errors import FAILURES, Credentials, store_error
+from yummy_feast.sources.stores import is_object_uri, opened, settings_of, split_uri
 
 _WILDCARD = re.compile(r"[*?\[]")
 _TICK = 10_000_000
@@ -82,11 +82,11 @@ class Location:
                 below = pafs.FileSelector(self.path, allow_not_found=True)
                 if self.filesystem.get_file_info(below):
                     return pafs.FileInfo(self.path, pafs.FileType.Directory)
-        except OSError as error:
+        except FAILURES as error:
             raise self.failed(error) from error
         return info
 
-    def failed(self, error: OSError, hint: str = "") -> SourceReadError | SourceNotFoundError:
+    def failed(self, error: Exception, hint: str = "") -> SourceReadError | SourceNotFoundError:
         """What to raise for an error of the file system."""
         return store_error(self.text, error, self.credentials, hint)
 
@@ -131,7 +131,7 @@ class StoredFile:
         """The file for random reads. SourceReadError if it is gone or was replaced since it was listed."""
         try:
             handle = self.location.filesystem.open_input_file(self.location.path)
-        except OSError as error:
+        except FAILURES as error:
             raise self.location.failed(error, hint="was it removed while reading?") from error
         if self._was_replaced(handle):
             handle.close()
@@ -169,13 +169,17 @@ def marked(files: Sequence[StoredFile]) -> list[StoredFile]:
 def locate(path: str, context: SourceContext) -> Location:
     """Resolve a path: relative to the repo, ``~`` expanded, ``s3://`` and its like with the settings of the context.
 
-    Raises ConfigError for a scheme that is neither ``file`` nor an object store's.
+    Raises ConfigError for a scheme that is neither ``file`` nor an object store's, SourceReadError for a store that
+    does not let us in.
     """
     if is_object_uri(path):
         prefix, inner, account = split_uri(path)
         settings = settings_of(path, context.storage_options)
-        place = Location(settings.filesystem(), inner, is_local=False, prefix=prefix, account=account)
-        return replace(place, credentials=settings.credentials)
+        try:
+            filesystem = opened(path, settings)
+        except FAILURES as error:
+            raise store_error(f"{prefix}{inner}", error, settings.credentials) from error
+        return Location(filesystem, inner, False, prefix, account, settings.credentials)
     scheme = urlsplit(path).scheme if "://" in path else ""
     if scheme == "file":
         path = unquote(urlsplit(path).path)
@@ -259,7 +263,7 @@ def _below(place: Location, *, deep: bool) -> list[pafs.FileInfo]:
     selector = pafs.FileSelector(place.path, recursive=deep, allow_not_found=True)
     try:
         infos = place.filesystem.get_file_info(selector)
-    except OSError as error:
+    except FAILURES as error:
         raise place.failed(error) from error
     visible = (
         item

@@ -18,7 +18,7 @@ from yummy_feast.errors import (
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import locate
 from yummy_feast.sources.object_store import S3Settings
-from yummy_feast.sources.store_errors import UNKNOWN, Credentials, store_error
+from yummy_feast.sources.store_errors import FAILURES, UNKNOWN, Credentials, store_error
 from yummy_feast.sources.stores import pyiceberg_properties, settings_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PY_IO = {"py-io-impl": "yummy_feast.sources.iceberg_io.StoreFileIO"}
 _OF_AWS = ("glue", "dynamodb")
 _STORES = ("s3.", "gcs.", "adls.", "client.")
 # What pyarrow's errors have in them, by the store that they come from.
-_STORE_OF = {"AWS Error": "s3://", "Azure Error": "abfss://", "google::cloud": "gs://"}
+_STORE_OF = {"AWS Error": "s3://", "Azure Error": "abfss://", "Azure4Core": "abfss://", "google::cloud": "gs://"}
 _NUMBERS = ("glue.max-retries",)
 _CLIENTS_APART = ("hive", "glue", "dynamodb", "bigquery")
 """Kinds whose clients are no part of the extra."""
@@ -168,13 +168,13 @@ def iceberg_errors(place: str, options: Mapping[str, str]) -> Iterator[None]:
         ) from error
     except client_errors() as error:
         raise _unreachable(place, error) from error
-    except OSError as error:
+    except FAILURES as error:
         if isinstance(error, YummyError):
             raise
         raise store_error(place, error, _shown(error, options), "is the store reachable?") from error
 
 
-def _shown(error: OSError, options: Mapping[str, str]) -> Credentials:
+def _shown(error: BaseException, options: Mapping[str, str]) -> Credentials:
     """The credentials of the store that pyarrow has the error from."""
     uri = next((uri for words, uri in _STORE_OF.items() if words in str(error)), None)
     try:

@@ -7,7 +7,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from yummy_feast.sources.google_store import SKIP_SIGNATURE
-from yummy_feast.sources.stores import is_object_uri, settings_of, split_uri
+from yummy_feast.sources.stores import is_object_uri, opened, settings_of, split_uri
 
 _OWN = ("adls.", "gcs.", SKIP_SIGNATURE)
 
@@ -38,4 +38,4 @@ class StoreFileIO(PyArrowFileIO):
             return super()._initialize_fs(scheme, netloc)
         if authority:
             properties["azure_endpoint"] = f"{properties.get('adls.blob-storage-scheme', 'https')}://{authority}"
-        return settings_of(uri, properties).filesystem()
+        return opened(uri, settings_of(uri, properties))

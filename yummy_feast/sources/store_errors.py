@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from yummy_feast.errors import SourceNotFoundError, SourceReadError, first_line
 
+FAILURES = (OSError, pa.ArrowException)
+"""What file systems of pyarrow raise: where Azure's own search for credentials fails, an error of no kind."""
 _REFUSALS = re.compile(
     r"access[ _]?denied|authenticat|authoriz|credential|forbidden|invalidaccesskeyid|permission[ _]?denied"
     r"|signaturedoesnotmatch|http_status_code=40[13]",

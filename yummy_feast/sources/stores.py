@@ -86,6 +86,16 @@ def settings_of(uri: str, options: Mapping[str, str]) -> StoreSettings:
     return _SETTINGS[prefix.removesuffix("://")](options)
 
 
+def opened(uri: str, settings: StoreSettings) -> pafs.FileSystem:
+    """The file system of the store that ``uri`` is on, with its settings. On Azure it is asked something if tokens have
+    to be got: where that fails, pyarrow raises here, and ends the whole process over any other question.
+    """
+    filesystem = settings.filesystem()
+    if isinstance(settings, AzureSettings) and settings.needs_tokens:
+        filesystem.get_file_info(f"{split_uri(uri)[1].partition('/')[0]}/-")
+    return filesystem
+
+
 def pyiceberg_properties(options: Mapping[str, str]) -> dict[str, str]:
     """What pyiceberg needs for tables on any of the stores; a catalog does not say in advance where its tables are."""
     out: dict[str, str] = {}

@@ -18,7 +18,7 @@ import pyarrow.types as pt
 from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, nearest
 from yummy_feast.sources.files import Location, spare_name
 from yummy_feast.sources.schemas import cast_column
-from yummy_feast.sources.store_errors import no_bucket, store_error
+from yummy_feast.sources.store_errors import FAILURES, no_bucket, store_error
 
 Sink: TypeAlias = Path | pa.NativeFile
 """What a format writes a file into."""
@@ -131,5 +131,5 @@ def _put(place: Location, content: pa.Buffer, hint: str = "") -> None:
             stream.write(content)
     except FileNotFoundError as error:
         raise no_bucket(f"{place.text} cannot be written") from error
-    except OSError as error:
+    except FAILURES as error:
         raise store_error(f"{place.text} cannot be written", error, place.credentials, hint) from error

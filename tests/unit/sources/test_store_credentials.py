@@ -149,6 +149,14 @@ def test_a_key_that_is_no_base64_ends_no_process(azure: World) -> None:
         assert told == f"account_key of account '{ACCOUNT}' is no base64 (copy it whole, with the = at its end)"
 
 
+def test_azure_without_credentials(azure: World) -> None:
+    options = {name: value for name, value in azure.server.options.items() if name != "account_key"}
+    for told in azure.found(options):
+        assert f"the store refuses us of account '{ACCOUNT}': no credentials were given" in told
+        assert "set account_key, sas_token or client_secret in storage_options" in told
+        assert "\n" not in told
+
+
 def test_writing_is_refused_in_the_same_words(azure: World) -> None:
     with pytest.raises(SourceReadError, match=f"the store refuses account_key of account '{ACCOUNT}'"):
         azure.sources()[0].append(rows(2), azure.context({**azure.server.options, "account_key": WRONG_KEY}))
