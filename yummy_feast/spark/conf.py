@@ -236,7 +236,7 @@ def _jars(
 
 def _usual_sql(settings: SparkSettings) -> dict[str, str]:
     conf = {
-        # Else pyspark asks the JVM for each column it makes, to name a line of ours if it fails: two thirds of all calls.
+        # Else pyspark asks the JVM for each column it makes, to name a line of ours if it fails: most of all calls.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
