@@ -1,5 +1,5 @@
 """What every test shares: hypothesis profiles, which online server, and for all that ask one server of each object
-store and one Spark.
+store, one Hive metastore and one Spark.
 """
 
 import os
@@ -13,11 +13,12 @@ from tests import online_server
 from tests.azure_server import AzureServer, azurite_server
 from tests.google_server import GoogleServer
 from tests.google_server import google_server as fake_gcs_server
+from tests.hive_metastore import hive_metastore
 from tests.one_spark import OneSpark, check_name
 from tests.s3_server import S3Server, moto_server
 from tests.spark_session import spark_session
 
-__all__ = ["spark_session"]
+__all__ = ["hive_metastore", "spark_session"]
 
 # No deadline: a shared machine may stall any example. In CI every run draws the same examples, so that a red run is
 # about the change; a developer's run keeps looking for new ones.

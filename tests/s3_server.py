@@ -1,7 +1,7 @@
 """An S3 server for tests: moto in a process of its own, which keeps everything in memory and ends with its block.
 
 A process of its own because its clients are many: this process, processes that tests start, and a JVM. It also answers
-for AWS Glue.
+for AWS Glue, see ``strict_glue``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow.fs as pafs
 
@@ -20,12 +21,14 @@ from tests.unit.online.servers import free_port, wait_for_port
 
 KEY = "key-of-the-tests"
 SECRET = "hush-do-not-log-me"
+GLUE_KEY = "glue-key-of-the-tests"
+"""Glue takes this one and ``KEY``, and no other."""
 _buckets = itertools.count()
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where it listens. It believes every key; ``KEY`` and ``SECRET`` are there to be looked for in logs."""
+    """Where it listens. S3 believes every key; ``KEY`` and ``SECRET`` are there to be looked for in logs."""
 
     endpoint: str
     options: dict[str, str] = field(init=False)
@@ -62,7 +65,8 @@ class S3Server:
 def moto_server() -> Iterator[S3Server]:
     """A server of its own on a free port."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    program = Path(__file__).with_name("strict_glue.py")
+    command = [sys.executable, str(program), f"{KEY},{GLUE_KEY}", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port, 60)

@@ -46,7 +46,7 @@ def spark_jars() -> Path:
     """The folder of jars: YUMMY_SPARK_JARS, else this user's cache, which is filled on first use."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
-    return fetch_jars(cache_folder(), (*USUAL, "gcs")).folder
+    return fetch_jars(cache_folder(), (*USUAL, "gcs", "glue")).folder
 
 
 def require_google_connector() -> None:

@@ -5,7 +5,7 @@ Slow: needs Java and the jars of Delta, Iceberg and S3 on Spark's class path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,10 @@ from tests.contract.format_cases import (
     rows,
     times,
 )
-from tests.rest_catalog import rest_catalog
+from tests.contract.lake_kit import answers, engines, ids_of, parts
 from tests.s3_server import S3Server
 from tests.unit.sources.handmade import commit_deletes, delete_rows, mapped_table, position_deletes
 from yummy_feast.errors import SourceReadError, UnsupportedTableError
-from yummy_feast.offline.engines.base import Engine, EngineSettings
-from yummy_feast.offline.engines.table import engine_of
 from yummy_feast.offline.entity_rows import EntityRows
 from yummy_feast.offline.plan import RetrievalPlan
 from yummy_feast.sources.base import Prune, SourceContext, YummySource
@@ -65,43 +63,12 @@ def case(request: pytest.FixtureRequest, session: Any, tmp_path: Path) -> Format
     return made
 
 
-def engines(case: FormatCase) -> Iterator[Engine]:
-    for name in ("duckdb", "spark"):
-        yield engine_of(name, EngineSettings(context=case.context, threads=2))
-
-
-def parts() -> list[pa.Table]:
-    """Files that overlap in time, with ties, nulls and keys that come again."""
-    tables = []
-    for part in range(4):
-        ids = [(part * 7 + step * 5) % 23 for step in range(40)]
-        tables.append(
-            pa.table(
-                {
-                    "ts": times(*(None if step % 17 == 0 else (step // 3) * 60 + part for step in range(40))),
-                    "id": pa.array([None if step % 19 == 0 else i for step, i in enumerate(ids)], pa.int64()),
-                    "name": pa.array([None if step % 11 == 0 else f"n {part} {step}" for step in range(40)]),
-                    "score": pa.array([None if step % 13 == 0 else step / 8 for step in range(40)]),
-                }
-            )
-        )
-    return tables
-
-
 def test_both_engines_answer_alike(case: FormatCase) -> None:
     case.lay(parts())
-    asked = rows_of(id=[*range(25), None], event_timestamp=[n * 30_000_000 for n in range(26)])
-    source = case.source(timestamp_field="ts")
-    found = []
-    for engine in engines(case):
-        one = replace(
-            view(source, {"name": pa.string(), "score": pa.float64()}, keys=("id",), ttl=400_000_000), time="ts"
-        )
-        plan = RetrievalPlan((one,), ("name", "score"), (), (), full_feature_names=False)
-        found.append(engine.point_in_time(plan, EntityRows.of_arrow(asked)).table())
-    assert found[0].num_rows == 26
-    assert found[0]["name"].null_count < 20
-    assert found[1].equals(found[0])
+    embedded, spark = answers(case.context, case.source(timestamp_field="ts"))
+    assert embedded.num_rows == 26
+    assert embedded["name"].null_count < 20
+    assert spark.equals(embedded)
 
 
 def scanned(session: Any, case: FormatCase, *columns: str, **keywords: Any) -> list[dict[str, Any]]:
@@ -186,7 +153,7 @@ def test_nested_columns_under_mapping(session: Any, tmp_path: Path, mode: str) -
 def spark_answers(case: FormatCase, source: YummySource, feature: str) -> list[Any]:
     """The feature of ids 1, 2 and 3 by Spark, with whatever type the scan has."""
     kind = source.scan(case.context).schema.field(feature).type
-    *_, spark = engines(case)
+    *_, spark = engines(case.context)
     one = replace(view(source, {feature: kind}, keys=("id",)), time="ts")
     plan = RetrievalPlan((one,), (feature,), (), (), full_feature_names=False)
     asked = rows_of(id=[1, 2, 3], event_timestamp=[10**12] * 3)
@@ -205,12 +172,6 @@ def iceberg(tmp_path: Path, server: S3Server | None = None) -> tuple[IcebergTabl
             return catalog.load_table("lake.rows")
 
     return case, stored
-
-
-def ids_of(*ids: int) -> pa.Table:
-    """Deletes of all rows with these ids."""
-    schema = pa.schema([pa.field("id", pa.int64(), metadata={"PARQUET:field_id": "2"})])
-    return pa.table([list(ids)], schema=schema)
 
 
 def paths_by_size(table: Any) -> list[str]:
@@ -295,16 +256,6 @@ def test_the_named_catalog_is_there_for_sql(session: Any, tmp_path: Path, s3_ser
         # What Spark writes through it is there for us.
         session.sql("INSERT INTO local.lake.rows SELECT ts, id + 2, name FROM local.lake.rows")
         assert sorted(read(case.source().scan(case.context))["id"].to_pylist()) == [1, 2, 3, 4]
-
-
-def test_a_rest_catalog_is_there_for_sql(session: Any, tmp_path: Path) -> None:
-    with rest_catalog(tmp_path, f"file://{tmp_path}/warehouse") as served:
-        context = SourceContext(tmp_path, {}, {"prod": served.keys})
-        source = IcebergSource(table="prod.lake.rows", timestamp_field="ts")
-        source.append(rows(1, 2), context, create=True)
-        assert session_of(SparkSettings.behind(context, 2)) is session
-        session.sql("INSERT INTO prod.lake.rows SELECT ts, id + 2, name FROM prod.lake.rows")
-        assert sorted(read(source.scan(context))["id"].to_pylist()) == [1, 2, 3, 4]
 
 
 def test_a_catalog_with_a_store_of_its_own(session: Any, tmp_path: Path, s3_server: S3Server) -> None:

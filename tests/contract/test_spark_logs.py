@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.format_cases import CASES, CsvFolder, IcebergTable, rows
-from tests.contract.test_spark_lakes import ids_of
+from tests.contract.lake_kit import ids_of
 from tests.s3_server import SECRET, S3Server
 from tests.spark_session import ROOT, spark_jars
 from tests.unit.sources.handmade import commit_deletes

@@ -182,7 +182,10 @@ class IcebergSource(YummySource):
                 else "add it, with pyiceberg's own keys",
             )
         settled = self.settled(context)
-        with iceberg_errors(self.location, settled.storage_options), opened_catalog(settled, catalog_name) as catalog:
+        with (
+            iceberg_errors(self.location, settled.storage_options),
+            opened_catalog(settled, catalog_name, self.location) as catalog,
+        ):
             yield catalog, name
 
     def _static_table(self, context: SourceContext) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,8 @@ from yummy_feast.errors import (
 )
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import locate
-from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.iceberg_clients import client_errors, patient_session, why
+from yummy_feast.sources.object_store import S3Settings, split_endpoint
 from yummy_feast.sources.store_errors import FAILURES, UNKNOWN, Credentials, store_error
 from yummy_feast.sources.stores import pyiceberg_properties, settings_of
 
@@ -26,41 +26,63 @@ if TYPE_CHECKING:
 
 PY_IO = {"py-io-impl": "yummy_feast.sources.iceberg_io.StoreFileIO"}
 _OF_AWS = ("glue", "dynamodb")
+_WHO = ("region", "access-key-id", "secret-access-key", "session-token")
 _STORES = ("s3.", "gcs.", "adls.", "client.")
 # What pyarrow's errors have in them, by the store that they come from.
 _STORE_OF = {"AWS Error": "s3://", "Azure Error": "abfss://", "Azure4Core": "abfss://", "google::cloud": "gs://"}
 _NUMBERS = ("glue.max-retries",)
-_CLIENTS_APART = ("hive", "glue", "dynamodb", "bigquery")
-"""Kinds whose clients are no part of the extra."""
-# What the clients of catalogs raise beside pyiceberg's own errors, by the module that has been imported if they can.
-_CLIENT_ERRORS = {
-    "botocore.exceptions": ("BotoCoreError", "ClientError"),
-    "requests": ("RequestException",),
-    "sqlalchemy.exc": ("SQLAlchemyError",),
-    "thrift.Thrift": ("TException",),
-}
+_RETRIES = 3
+"""Of Glue, as Amazon's own clients have it; pyiceberg's 10 take minutes to say that a server is away."""
+_CLIENTS_APART = ("glue", "dynamodb", "bigquery")
+"""Kinds whose clients are no part of our extras."""
 
 
 @contextmanager
-def opened_catalog(context: SourceContext, name: str) -> Iterator[Catalog]:
-    """The catalog of that name among ``context.catalogs``; closed at the end.
+def opened_catalog(context: SourceContext, name: str, place: str) -> Iterator[Catalog]:
+    """The catalog of that name among ``context.catalogs``; closed at the end. place: what is looked for, for people.
 
     ConfigError for keys that pyiceberg cannot make a catalog of, SourceNotFoundError for a SQLite file that is not
-    there, MissingExtraError for a kind whose client is not installed. Other errors are the clients' own.
+    there, MissingExtraError for a kind whose client is not installed, SourceReadError for a server that does not answer
+    or does not let us in. Other errors are the clients' own.
     """
-    from pyiceberg.catalog import load_catalog
-
     properties = catalog_properties(context, name)
     try:
-        catalog = load_catalog(name, **{**properties, **_numbers(name, properties)})
+        with _loaded(name, properties) as catalog:
+            yield catalog
+    except client_errors() as error:
+        told = why(error, f"{place}: catalog '{name}'", catalog_kind(properties), properties)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _loaded(name: str, properties: Mapping[str, str]) -> Catalog:
+    try:
+        return _opened(name, catalog_kind(properties), properties)
     except ValueError as error:
         if isinstance(error, client_errors()):
             raise
         raise ConfigError(
             f"catalog '{name}': {first_line(error)}", hint="see pyiceberg's own keys: type, uri, warehouse"
         ) from error
-    with catalog:
-        yield catalog
+
+
+def _opened(name: str, kind: str, properties: Mapping[str, str]) -> Catalog:
+    from pyiceberg.catalog import load_catalog
+
+    if kind == "hive" and "py-catalog-impl" not in properties:
+        try:
+            from yummy_feast.sources.iceberg_hive import Metastore
+        except ImportError as error:
+            raise MissingExtraError.of("hive", f"catalog '{name}' of type hive") from error
+        return Metastore(name, **properties)
+    given = {**properties, **_numbers(name, properties)}
+    if kind not in _OF_AWS:
+        return load_catalog(name, **given)
+    catalog = load_catalog(name, **{"glue.max-retries": _RETRIES, **patient_session(), **given})
+    # No setting of files, which go to other processes.
+    catalog.properties.pop("botocore_session", None)
+    return catalog
 
 
 def catalog_properties(context: SourceContext, name: str) -> dict[str, str]:
@@ -72,7 +94,7 @@ def catalog_properties(context: SourceContext, name: str) -> dict[str, str]:
     kind = catalog_kind(given)
     properties = {**PY_IO, **pyiceberg_properties(context.storage_options), **given}
     if kind in _OF_AWS:
-        properties = {**_aws_client(context.storage_options), **properties}
+        properties = {**_aws_client(context.storage_options, given), **properties}
     uri = properties.get("uri", "")
     if uri.startswith("sqlite:///"):
         database = locate(uri.removeprefix("sqlite:///"), context)
@@ -80,7 +102,7 @@ def catalog_properties(context: SourceContext, name: str) -> dict[str, str]:
             raise SourceNotFoundError(f"catalog '{name}': no database {database.path}", hint="is `uri` right?")
         properties["uri"] = f"sqlite:///{database.path}"
     warehouse = properties.get("warehouse", "")
-    if warehouse and "://" not in warehouse and kind == "sql":
+    if warehouse and "://" not in warehouse and kind in ("sql", "hive"):
         properties["warehouse"] = f"file://{locate(warehouse, context).path}"
     return properties
 
@@ -93,25 +115,44 @@ def catalog_kind(keys: Mapping[str, str]) -> str:
     return {"http": "rest", "https": "rest", "thrift": "hive"}.get(scheme, "sql")
 
 
-def _aws_client(options: Mapping[str, str]) -> dict[str, str]:
-    """Who we are at Amazon. An endpoint in the options means another S3 than Amazon's, whose keys are not for Glue."""
+def amazon_keys(keys: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
+    """Region and credentials for a catalog of Amazon's, as ``client.*``; the catalog's own keys go first."""
+    kind = catalog_kind(keys)
+    own = {f"client.{name}": keys.get(f"{kind}.{name}") or keys.get(f"client.{name}") for name in _WHO}
+    return {**_aws_client(options, keys), **{name: value for name, value in own.items() if value}}
+
+
+def _aws_client(options: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    """Of these, what the storage options say: nothing of credentials if the catalog has its own, or if the options name
+    an endpoint that is neither Amazon's nor the catalog's. The keys of another S3 are not for Glue; a server that
+    stands in for Amazon has one address for all.
+    """
+    found = _as_client(options)
+    has_own = any(keys.get(f"{part}.{_WHO[1]}") for part in (catalog_kind(keys), "client"))
+    if has_own or not _is_amazons(S3Settings.of(options).endpoint, keys.get(f"{catalog_kind(keys)}.endpoint")):
+        return {name: value for name, value in found.items() if name == "client.region"}
+    return found
+
+
+def _as_client(options: Mapping[str, str]) -> dict[str, str]:
     settings = S3Settings.of(options)
-    if settings.endpoint is not None:
-        return {} if settings.region is None else {"client.region": settings.region}
-    pairs = {
-        "client.region": settings.region,
-        "client.access-key-id": settings.key,
-        "client.secret-access-key": settings.secret,
-        "client.session-token": settings.token,
-    }
-    return {name: value for name, value in pairs.items() if value is not None}
+    pairs = zip(_WHO, (settings.region, settings.key, settings.secret, settings.token), strict=True)
+    return {f"client.{name}": value for name, value in pairs if value is not None}
+
+
+def _is_amazons(store: str | None, catalog: str | None) -> bool:
+    if store is None:
+        return True
+    host = split_endpoint(store)[1].partition(":")[0]
+    same = catalog is not None and split_endpoint(catalog) == split_endpoint(store)
+    return same or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def opened_otherwise(properties: Mapping[str, str], options: Mapping[str, str]) -> bool:
     """Whether files of a table with these properties are opened in another way than the storage options say: a catalog
     may have such keys of its own, or hand out credentials.
     """
-    usual = {**_aws_client(options), **pyiceberg_properties(options)}
+    usual = {**_as_client(options), **pyiceberg_properties(options)}
     return any(usual.get(name) != value for name, value in properties.items() if name.startswith(_STORES))
 
 
@@ -128,16 +169,6 @@ def _numbers(name: str, properties: Mapping[str, str]) -> dict[str, Any]:
     return out
 
 
-def client_errors() -> tuple[type[Exception], ...]:
-    """What the catalogs' clients raise, of those that were imported: no other can have been used."""
-    return tuple(
-        getattr(sys.modules[module], name)
-        for module, names in _CLIENT_ERRORS.items()
-        if module in sys.modules
-        for name in names
-    )
-
-
 @contextmanager
 def iceberg_errors(place: str, options: Mapping[str, str]) -> Iterator[None]:
     """Turn pyiceberg's errors, those of catalogs' clients and those of stores into ours, with the table's name.
@@ -150,7 +181,13 @@ def iceberg_errors(place: str, options: Mapping[str, str]) -> Iterator[None]:
         raise MissingExtraError.of("iceberg", "IcebergSource") from error
     try:
         yield
-    except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError, exceptions.NoSuchIdentifierError) as error:
+    except (
+        exceptions.NoSuchTableError,
+        exceptions.NoSuchNamespaceError,
+        exceptions.NoSuchIdentifierError,
+        # What Hive and Glue have under that name is a table of another kind.
+        exceptions.NoSuchPropertyException,
+    ) as error:
         raise SourceNotFoundError(f"{place}: no such Iceberg table ({first_line(error)})") from error
     except (exceptions.CommitFailedException, exceptions.RESTError, exceptions.DynamoDbError) as error:
         raise _unreachable(place, error) from error

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from yummy_feast.errors import SourceReadError, first_line
-from yummy_feast.sources.iceberg_catalogs import client_errors
+from yummy_feast.errors import ConfigError, SourceReadError, first_line
+from yummy_feast.sources.iceberg_clients import client_errors
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -37,7 +37,7 @@ def create_table(catalog: Catalog, name: str, schema: pa.Schema) -> None:
     namespace = name.rsplit(".", 1)[0]
     for attempt in range(_TRIES):
         try:
-            catalog.create_namespace_if_not_exists(namespace)
+            _create_namespace(catalog, namespace)
             catalog.create_table_if_not_exists(name, schema=schema)
         except TableAlreadyExistsError:
             return
@@ -48,6 +48,15 @@ def create_table(catalog: Catalog, name: str, schema: pa.Schema) -> None:
             _wait(attempt)
         else:
             return
+
+
+def _create_namespace(catalog: Catalog, namespace: str) -> None:
+    try:
+        catalog.create_namespace_if_not_exists(namespace)
+    except ValueError as error:
+        if isinstance(error, client_errors()):
+            raise
+        raise ConfigError(f"namespace '{namespace}': {first_line(error)}", hint="catalog.namespace.table") from error
 
 
 def append_rows(catalog: Catalog, name: str, fitting: Callable[[Table], pa.Table], branch: str | None = None) -> None:
@@ -116,7 +125,8 @@ def _landed(catalog: Catalog, name: str, mark: str) -> bool | None:
 
 def _was_refused(error: Exception) -> bool:
     """Whether the catalog itself said no. A database rolls back what it does not answer for."""
-    return type(error).__name__ == "ClientError" or _may_pass(error)
+    of_hive = type(error).__module__.startswith("hive_metastore.")
+    return of_hive or type(error).__name__ == "ClientError" or _may_pass(error)
 
 
 def _may_pass(error: Exception) -> bool:

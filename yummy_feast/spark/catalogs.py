@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from yummy_feast.sources.iceberg_catalogs import catalog_kind
 from yummy_feast.sources.object_store import S3Settings, overriding
+from yummy_feast.spark.amazon import KINDS, LIGHT_CLIENT, amazon_conf
 from yummy_feast.spark.stores import s3_options
 
 CATALOG = "org.apache.iceberg.spark.SparkCatalog"
@@ -19,7 +20,6 @@ _CLASSES = {
     "dynamodb": "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog",
     "bigquery": "org.apache.iceberg.gcp.bigquery.BigQueryMetastoreCatalog",
 }
-_OF_AMAZON = ("glue", "dynamodb")
 _HADOOP_IO = "org.apache.iceberg.hadoop.HadoopFileIO"
 _DELEGATION = "header.x-iceberg-access-delegation"
 # What only Python can make sense of.
@@ -30,7 +30,7 @@ _STORES = ("s3.", "client.", "gcs.", "adls.", "aws_")
 def needs_of(keys: Mapping[str, str]) -> set[str]:
     """What of ``pins.PACKAGES`` a catalog needs beside Iceberg's own."""
     kind = catalog_kind(keys)
-    needs = {"glue", "s3"} if kind in _OF_AMAZON else set()
+    needs = {"glue", "s3"} if kind in KINDS else set()
     if kind == "sql":
         dialect = urlsplit(keys.get("uri", "")).scheme.partition("+")[0]
         needs |= (
@@ -54,13 +54,16 @@ def catalog_conf(name: str, keys: Mapping[str, str], options: Mapping[str, str],
         conf["warehouse"] = _warehouse(keys["warehouse"], catalog_kind(keys), repo_path)
     if any(key.lower() == _DELEGATION for key in keys):
         # The catalog hands out credentials for each table, which Iceberg's own file io takes and Hadoop's does not.
-        conf.update({key: value for key, value in keys.items() if key.startswith(("s3.", "client."))})
+        handed = {key: value for key, value in keys.items() if key.startswith(("s3.", "client."))}
+        conf = {**LIGHT_CLIENT, **conf, **handed}
     else:
         conf.setdefault("io-impl", _HADOOP_IO)
-    if catalog_kind(keys) in _OF_AMAZON:
-        # Their clients are not Hadoop's: where pyiceberg takes the region from, they get it from.
-        region = keys.get(f"{catalog_kind(keys)}.region") or keys.get("client.region") or S3Settings.of(options).region
-        conf.update({"client.region": region} if region else {})
+    if catalog_kind(keys) in KINDS:
+        own_names = [key for key in conf if key.startswith(f"{catalog_kind(keys)}.")]
+        conf = {
+            **{key: value for key, value in conf.items() if key not in own_names},
+            **amazon_conf(name, keys, options),
+        }
     # Another program may have changed a table since it was last looked at.
     conf.setdefault("cache-enabled", "false")
     prefix = f"spark.sql.catalog.{name}"

@@ -8,15 +8,16 @@ catalogs: it is set on the running session, whoever started it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from yummy_feast.sources.stores import has_access_token
+from yummy_feast.spark.amazon import SEARCH_PAST_PROPERTIES, system_properties
 from yummy_feast.spark.catalogs import by_path_conf, catalog_conf, needs_of
 from yummy_feast.spark.jars import holds
 from yummy_feast.spark.pins import CARRIED, PACKAGES, packages_for
 from yummy_feast.spark.settings import HIDDEN, SparkSettings, is_secret
-from yummy_feast.spark.stores import hadoop_options, names_s3, speaks_of
+from yummy_feast.spark.stores import PROVIDER, SEARCH, hadoop_options, names_s3, speaks_of
 
 HADOOP = "spark.hadoop."
 _EXTENSIONS = {
@@ -58,13 +59,15 @@ _FREE = ("spark.sql.", "spark.databricks.delta.", HADOOP)
 @dataclass(frozen=True, slots=True)
 class SparkConf:
     """start: settings for the start. hushed: those among them that may be credentials. running: those for the running
-    session. None of them goes into logs. own_start: names of those for the start that users set themselves.
+    session. properties: for its JVM, see ``amazon``. None of them goes into logs. own_start: names of those for the
+    start that users set themselves.
     """
 
     start: Mapping[str, str] = field(repr=False)
     running: Mapping[str, str] = field(repr=False)
     own_start: tuple[str, ...] = ()
     hushed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def whole_start(self) -> dict[str, str]:
@@ -133,13 +136,17 @@ def derive(
     start = {**_usual_start(settings, machine), **_usual_sql(settings), **_format_start(formats)}
     start.update(_jars(settings, wanted, jars, ivy_settings))
     running: dict[str, str] = {}
+    properties: dict[str, str] = {}
     if "iceberg" in formats or settings.is_connect:
         running.update(by_path_conf(machine.temporary / "iceberg"))
         for name, keys in settings.catalogs.items():
             running.update(catalog_conf(name, keys, settings.storage_options, settings.repo_path))
+        properties = system_properties(settings.catalogs, settings.storage_options)
     own = [running_name(key) for key in settings.conf]
     running.update(hadoop_options(settings.storage_options, own))
-    return _with_own(start, running, settings)
+    if properties and running.get(PROVIDER) == SEARCH:
+        running[PROVIDER] = SEARCH_PAST_PROPERTIES
+    return replace(_with_own(start, running, settings), properties=properties)
 
 
 def is_fixed(key: str) -> bool:

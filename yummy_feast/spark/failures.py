@@ -28,6 +28,7 @@ _NEEDS = {
     "gs": "gcs",
     "software.amazon.awssdk.services.glue.": "glue",
     "software.amazon.awssdk.services.dynamodb.": "glue",
+    "software.amazon.awssdk.http.": "glue",
     "org.apache.iceberg.": "iceberg",
     "iceberg.": "iceberg",
     "io.delta.": "delta",
@@ -35,6 +36,8 @@ _NEEDS = {
     "delta.": "delta",
 }
 """How a missing class or scheme begins, and which of ``pins.PACKAGES`` has it."""
+_SILENCE = re.compile(r"ConnectException|ConnectTimeoutException|UnknownHost|SocketTimeout|Failed to connect to Hive")
+"""Of catalogs and stores that the driver asks; a task that fails may have lost another executor."""
 _NO_PACKAGE = re.compile(r"No module named '(yummy_feast|feast|pyarrow|numpy)")
 
 
@@ -50,7 +53,8 @@ def spark_errors(what: str) -> Iterator[None]:
     """Turn what Spark raises into an error of ours in one line. what: "feature view 'x'", "SQL", for people.
 
     Raises:
-        YummyError: as a piece raised it on an executor. SourceReadError: a file could not be read.
+        YummyError: as a piece raised it on an executor. SourceReadError: a file could not be read, or a server not be
+            reached.
         MissingExtraError: executors lack this package, or Spark a jar. RetrievalError: anything else of Spark's.
     """
     try:
@@ -85,6 +89,9 @@ def translated(error: Exception, what: str) -> YummyError:
             f"{what}: this Spark has no jars for {need}: {summary(text)}",
             hint=f"`{fetch_command('DIR', [need])}` and spark_jars: DIR; a session of others needs them at its start",
         )
+    if _SILENCE.search(text) and "Job aborted" not in text:
+        hint = "is the address right, and does it run there? see catalogs and storage_options"
+        return SourceReadError(f"{what}: no answer: {summary(text)}", hint=hint)
     if "FAILED_READ_FILE" in text or "is not a Parquet file" in text:
         return SourceReadError(f"{what}: {summary(text)}", hint="is the file whole, and still there?")
     return RetrievalError(f"{what}: Spark failed: {summary(text)}", hint="the cause has Spark's own report")

@@ -42,7 +42,8 @@ PACKAGES: dict[str, tuple[Package, ...]] = {
     "postgresql": (Package("org.postgresql", "postgresql", "42.7.7", alone=True),),
     "s3": (
         Package("org.apache.hadoop", "hadoop-aws", "3.4.2", alone=True),
-        *_sdk("s3", "s3-transfer-manager", "apache-client", "netty-nio-client", "sts"),
+        # The last one is for Iceberg's own clients: what they take by themselves needs a newer SDK.
+        *_sdk("s3", "s3-transfer-manager", "apache-client", "netty-nio-client", "sts", "url-connection-client"),
     ),
     "glue": _sdk("glue", "dynamodb", "kms"),
     "azure": (Package("org.apache.hadoop", "hadoop-azure", "3.4.2"),),

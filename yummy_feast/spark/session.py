@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from yummy_feast.errors import ConfigError, MissingExtraError
+from yummy_feast.spark.amazon import give
 from yummy_feast.spark.conf import Machine, SparkConf, demanded, derive, is_fixed, needs
 from yummy_feast.spark.ivy import write_central_only
 from yummy_feast.spark.jars import fetch_command, folder_for, jars_in
@@ -36,13 +37,15 @@ _PROFILES = ("~/.aws/config", "~/.aws/credentials")
 class _Told:
     """A session and the settings it was last told, None = not all of them.
 
-    held: what was set on it for them; ``tell`` keeps it. began: how the session started, None = others started it.
+    held: what was set on it for them; ``tell`` keeps it. given: likewise on its JVM, by ``give``. began: how the
+    session started, None = others started it.
     """
 
     session: Any
     settings: SparkSettings | None
     began: Mapping[str, str] | None = field(repr=False)
     held: dict[str, Change] = field(default_factory=dict, repr=False)
+    given: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 _lock = threading.Lock()
@@ -83,6 +86,8 @@ def session(settings: SparkSettings) -> SparkSession:
         _last[:] = [*others, replace(told, settings=None)]
         with _redacted(settings, conf, "Spark does not take a setting"):
             tell(found, conf, settings, told.held, told.began)
+            if not is_remote(found):
+                give(found, conf.properties, told.given)
         _last[:] = [*others, replace(told, settings=settings)]
         return cast("SparkSession", found)
 
@@ -219,7 +224,11 @@ def _redacted(settings: SparkSettings, conf: SparkConf, what: str) -> Iterator[N
     except PySparkImportError:
         raise
     except (PySparkException, Py4JError, OSError) as error:
-        secrets = [value for key, value in {**settings.conf, **conf.running}.items() if is_secret(key) and value]
+        secrets = [
+            value
+            for key, value in {**settings.conf, **conf.running, **conf.properties}.items()
+            if is_secret(key) and value
+        ]
         reason = _reason(str(error))
         for secret in secrets:
             reason = reason.replace(secret, "***")

@@ -20,8 +20,8 @@ PROVIDER = "fs.s3a.aws.credentials.provider"
 """Who looks for S3 credentials, and where."""
 _HADOOP = "org.apache.hadoop.fs.s3a"
 _AZURE = "org.apache.hadoop.fs.azurebfs.oauth2"
-# As pyarrow's and boto3's own search: environment, profiles, web identity, container, instance.
-_SEARCH = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+SEARCH = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+"""As pyarrow's and boto3's own search: environment, profiles, web identity, container, instance."""
 S3_SPELLINGS = {"fs.s3.impl": f"{_HADOOP}.S3AFileSystem", "fs.s3n.impl": f"{_HADOOP}.S3AFileSystem"}
 """What opens ``s3://`` and ``s3n://``, which Hadoop itself no longer knows."""
 PATIENCE = {"fs.s3a.attempts.maximum": "4", "fs.s3a.retry.limit": "4", "fs.s3a.connection.establish.timeout": "15s"}
@@ -63,7 +63,7 @@ def s3_options(settings: S3Settings) -> dict[str, str]:
     if foreign.get("aws_skip_signature") in _YES or foreign.get("s3.anonymous") in _YES:
         options[PROVIDER] = f"{_HADOOP}.AnonymousAWSCredentialsProvider"
     elif settings.key is None:
-        options[PROVIDER] = _SEARCH
+        options[PROVIDER] = SEARCH
     else:
         options["fs.s3a.access.key"] = settings.key
         options["fs.s3a.secret.key"] = settings.secret or ""
@@ -152,7 +152,7 @@ def hadoop_options(options: Mapping[str, str], own: Iterable[str] = ()) -> dict[
         ConfigError: an option that nobody knows, or half of a pair.
     """
     found = s3_options(S3Settings.of(options))
-    if found[PROVIDER] == _SEARCH and any(key in _WHO for key in own):
+    if found[PROVIDER] == SEARCH and any(key in _WHO for key in own):
         del found[PROVIDER]
     if speaks_of("gcs", options) or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         found.update(google_options(GoogleSettings.of(options), os.environ))

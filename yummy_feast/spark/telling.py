@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yummy_feast.spark.amazon import LIGHT_CLASS, LIGHT_CLIENT
+from yummy_feast.spark.amazon import PROVIDER as PROVIDER_OF_JVM
 from yummy_feast.spark.catalogs import BY_PATH
 from yummy_feast.spark.conf import HADOOP, SparkConf, running_name
 from yummy_feast.spark.settings import HIDDEN, SparkSettings
@@ -105,6 +107,8 @@ def tell(
     names = names_s3(settings.storage_options)
     session = _Session(found, held, began or {}, own, deep=began is None or not names)
     wanted = dict(conf.running) if began is not None else _without_taste(conf.running, own, found, names)
+    out = _not_for_it(found, wanted)
+    wanted = {key: value for key, value in wanted.items() if key not in out}
     kept = _left_out(session, wanted)
     _say(kept, names)
     hiding = _hiding(found, wanted)
@@ -129,6 +133,20 @@ def _without_taste(running: Mapping[str, str], own: Collection[str], found: Any,
     if not names:
         out |= {PROVIDER, *(S3_SPELLINGS if is_remote(found) else ())}
     return {key: value for key, value in running.items() if key in own or key not in out}
+
+
+def _not_for_it(found: Any, wanted: Mapping[str, str]) -> list[str]:
+    """Settings of catalogs of Amazon's that this session cannot follow: the HTTP client of our jars, where its own have
+    another one, and credentials in the JVM, where nobody can put them.
+    """
+    of_catalogs = [key for key in wanted if key.startswith(_CATALOGS)]
+    if is_remote(found):
+        return [key for key in of_catalogs if wanted[key] == PROVIDER_OF_JVM]
+    light = [
+        key for key in of_catalogs if any(key.endswith(f".{n}") and wanted[key] == v for n, v in LIGHT_CLIENT.items())
+    ]
+    has_it = not light or found._jvm.org.apache.spark.util.Utils.classIsLoadable(LIGHT_CLASS)
+    return [] if has_it else light
 
 
 def _left_out(session: _Session, wanted: Mapping[str, str]) -> dict[str, str]:

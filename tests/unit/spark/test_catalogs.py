@@ -66,6 +66,7 @@ def test_warehouses() -> None:
     assert conf({**sql, "warehouse": "data/wh"})["warehouse"] == "file:///repo/data/wh"
     assert conf({**sql, "warehouse": "/abs/wh"})["warehouse"] == "file:///abs/wh"
     assert conf({**sql, "warehouse": "s3://lake/wh"})["warehouse"] == "s3://lake/wh"
+    assert conf({"uri": "thrift://meta:9083", "warehouse": "data/wh"})["warehouse"] == "file:///repo/data/wh"
     rest = {"type": "rest", "uri": "http://host/catalog", "warehouse": "a-name"}
     assert conf(rest)["warehouse"] == "a-name"
 
@@ -80,7 +81,8 @@ def test_rest_hive_glue_and_their_own_keys() -> None:
     }
     assert conf(rest) == {"type": "rest", "uri": "https://host/catalog", "credential": "id:hush", "scope": "catalog"}
     assert conf({"uri": "thrift://host:9083"}) == {"type": "hive", "uri": "thrift://host:9083"}
-    assert conf({"type": "glue", "glue.id": "1"}) == {"type": "glue", "glue.id": "1"}
+    light = {"http-client.type": "urlconnection"}
+    assert conf({"type": "glue", "glue.id": "1"}) == {"type": "glue", "glue.id": "1", **light}
     assert conf({"type": "dynamodb"})["catalog-impl"] == "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog"
 
 
@@ -119,6 +121,7 @@ def test_a_catalog_that_hands_out_credentials_has_icebergs_own_file_io() -> None
     found = catalog_conf("ice", keys, {}, REPO)
     assert "spark.sql.catalog.ice.io-impl" not in found
     assert found["spark.sql.catalog.ice.s3.region"] == "eu-central-1"
+    assert found["spark.sql.catalog.ice.http-client.type"] == "urlconnection"
     assert found["spark.sql.catalog.ice.header.X-Iceberg-Access-Delegation"] == "vended-credentials"
 
 

@@ -223,3 +223,18 @@ def test_credentials_in_spark_conf_are_those_that_count() -> None:
     conf = derived({"spark.hadoop.fs.s3a.access.key": "who", "spark.hadoop.fs.s3a.secret.key": "hush"})
     assert "fs.s3a.aws.credentials.provider" not in conf.running
     assert conf.running["fs.s3a.secret.key"] == "hush"
+
+
+def test_keys_of_glue_are_nobody_elses() -> None:
+    glue = {"ice": {"type": "glue", "glue.access-key-id": "who", "glue.secret-access-key": "hush-glue"}}
+    conf = derived(catalogs=glue)
+    assert conf.properties == {"aws.accessKeyId": "who", "aws.secretAccessKey": "hush-glue"}
+    assert "hush-glue" not in f"{conf}{conf.start}{conf.running}"
+    # S3 is looked for past them.
+    assert "DefaultCredentialsProvider" not in conf.running["fs.s3a.aws.credentials.provider"]
+    assert "ProfileCredentialsProvider" in conf.running["fs.s3a.aws.credentials.provider"]
+    assert (
+        "DefaultCredentialsProvider"
+        in derived(catalogs={"ice": {"type": "glue"}}).running["fs.s3a.aws.credentials.provider"]
+    )
+    assert derived(catalogs=CATALOGS).properties == {}

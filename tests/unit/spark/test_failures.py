@@ -66,6 +66,11 @@ def test_spark_says_what_happened_in_one_line(text: str, kind: type[YummyError],
             "yummy spark jars DIR --with glue` ",
         ),
         (
+            "java.lang.NoClassDefFoundError: software/amazon/awssdk/http/apache5/Apache5HttpClient$Builder\n at x",
+            "glue",
+            "yummy spark jars DIR --with glue` ",
+        ),
+        (
             "Cannot find catalog plugin class for catalog 'lake': org.apache.iceberg.spark.SparkCatalog.",
             "iceberg",
             "jars DIR` ",
@@ -87,3 +92,14 @@ def test_jars_that_are_missing_are_named_with_the_fix(text: str, need: str, fix:
 
 def test_a_summary_is_short() -> None:
     assert len(summary("x" * 5000)) == 400
+
+
+def test_a_server_that_spark_does_not_reach() -> None:
+    text = ": RuntimeMetaException: Failed to connect to Hive Metastore\nCaused by: MetaException(no)"
+    assert type(translated(RuntimeError(f"Job aborted\n{text}"), "x")) is RetrievalError
+    found = translated(RuntimeError(text), "the SQL over catalog 'prod' (uri 'thrift://meta:1')")
+    assert type(found) is SourceReadError
+    assert str(found) == (
+        "the SQL over catalog 'prod' (uri 'thrift://meta:1'): no answer: MetaException(no) "
+        "(is the address right, and does it run there? see catalogs and storage_options)"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from yummy_feast.spark.amazon import PROVIDER as PROVIDER_OF_JVM
 from yummy_feast.spark.conf import SparkConf
 from yummy_feast.spark.settings import HIDDEN, SparkSettings
 from yummy_feast.spark.telling import Change, tell
@@ -258,3 +259,21 @@ def test_credentials_are_hidden_before_they_come(own: bool) -> None:
     started = Session({"spark.redaction.regex": HIDDEN})
     told(started, {AZURE: "hush"}, began={})
     assert key not in started.conf.values
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+def test_the_light_client_is_for_those_who_have_it(has_it: bool) -> None:
+    key = "spark.sql.catalog.lake.http-client.type"
+    wanted = {**LAKE, key: "urlconnection"}
+    utils = SimpleNamespace(classIsLoadable=lambda name: has_it and name.endswith(".UrlConnectionHttpClient"))
+    session: Any = Session()
+    packages = SimpleNamespace(spark=SimpleNamespace(util=SimpleNamespace(Utils=utils)))
+    session._jvm = SimpleNamespace(org=SimpleNamespace(apache=packages))
+    held = told(session, wanted)
+    assert session.told == (wanted if has_it else LAKE)
+    # What a user wrote stays, and so does all on a server whose jars nobody can look at.
+    told(session, {**LAKE, key: "apache"}, held)
+    assert session.told[key] == "apache"
+    remote = RemoteSession()
+    told(remote, {**wanted, "spark.sql.catalog.lake.client.credentials-provider": PROVIDER_OF_JVM})
+    assert remote.told == wanted

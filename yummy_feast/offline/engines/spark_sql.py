@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from yummy_feast.errors import EntityRowsError
+from yummy_feast.sources.iceberg_catalogs import catalog_kind
+from yummy_feast.sources.iceberg_clients import address_of
 from yummy_feast.spark.columns import natural
 from yummy_feast.spark.failures import spark_errors, summary
 from yummy_feast.spark.frames import frame_of
@@ -49,6 +51,7 @@ def selected(
 
     Raises:
         EntityRowsError: no SELECT, or an error in it, also one that shows when it runs.
+        SourceReadError: a catalog that it names does not answer.
     """
     from pyspark.errors import AnalysisException, ParseException
 
@@ -57,14 +60,15 @@ def selected(
     own = _session_for_sql(session)
     known = {name.casefold(): source for name, source in sources.items()}
     text = _with_views(session, own, context, sql, known)
-    try:
-        # Parsed and analysed, and only ever a query: nothing else may follow these two words.
-        own.sql(f"DESCRIBE QUERY {text}")
-        answer = own.sql(text)
-    except ParseException as error:
-        raise _no_select(plain(error), sql, sources) from error
-    except AnalysisException as error:
-        raise failed(error, sources) from error
+    with spark_errors(f"the entity rows' SQL{_over(sql, context)}"):
+        try:
+            # Parsed and analysed, and only ever a query: nothing else may follow these two words.
+            own.sql(f"DESCRIBE QUERY {text}")
+            answer = own.sql(text)
+        except ParseException as error:
+            raise _no_select(plain(error), sql, sources) from error
+        except AnalysisException as error:
+            raise failed(error, sources) from error
     # Out of the session that was made for this: users look for their views and settings in the one they know.
     with seen_by(session, answer) as frame, _computed(sources):
         yield frame
@@ -82,6 +86,14 @@ def _computed(sources: Mapping[str, YummySource]) -> Iterator[None]:
             if (error.getCondition() or "").startswith(_IN_THE_TEXT):
                 raise failed(error, sources) from error
             raise
+
+
+def _over(sql: str, context: SourceContext) -> str:
+    """The catalogs that the text names, and where they are: they are opened while it is analysed."""
+    names = dict.fromkeys(table.parts[0] for table in tables_of(sql) if len(table.parts) > 1)
+    found = {name: context.catalogs[name] for name in names if name in context.catalogs}
+    told = [f"catalog '{name}' ({address_of(catalog_kind(keys), keys)})" for name, keys in found.items()]
+    return f" over {', '.join(told)}" if told else ""
 
 
 def _no_select(why: str, sql: str, sources: Mapping[str, YummySource]) -> EntityRowsError:

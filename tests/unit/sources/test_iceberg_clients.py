@@ -1,0 +1,59 @@
+"""What clients of catalogs raise, as errors of ours that name the setting."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+from hive_metastore.ttypes import MetaException
+from thrift.transport.TTransport import TTransportException
+
+from yummy_feast.errors import SourceReadError
+from yummy_feast.sources.iceberg_clients import client_errors, patient_session, why
+
+GLUE = {"type": "glue", "glue.endpoint": "http://glue:1", "client.region": "north"}
+ZONED = "timestamp with local time zone"
+HIVE = {"type": "hive", "uri": "thrift://a:1,thrift://b:2"}
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "GetTable")
+
+
+@pytest.mark.parametrize(
+    ("error", "keys", "said"),
+    [
+        (EndpointConnectionError(endpoint_url="http://glue:1"), GLUE, "glue.endpoint 'http://glue:1' does not answer"),
+        (ReadTimeoutError(endpoint_url="x"), {"glue.region": "south"}, "glue.region 'south' does not answer"),
+        (requests.ConnectionError("no"), {"uri": "http://me:hush@host/c"}, "uri 'http://host/c' does not answer: no"),
+        (requests.Timeout("late"), {"uri": "http://host"}, "uri 'http://host' does not answer: late"),
+        (TTransportException(message="no\nmore"), HIVE, "uri 'thrift://a:1,thrift://b:2' does not answer: no"),
+        (NoCredentialsError(), {}, "glue does not let us in: Unable to locate credentials (give glue.region"),
+        (refused("AccessDeniedException"), GLUE, "glue.endpoint 'http://glue:1' does not let us in"),
+        (refused("ExpiredTokenException"), GLUE, "or the AWS_* environment)"),
+        (MetaException(f"type {ZONED}"), HIVE, "takes no such table: MetaException("),
+        (MetaException(f"type {ZONED}"), HIVE, "leave out hive.hive2-compatible"),
+    ],
+)
+def test_what_a_setting_mends(error: Exception, keys: dict[str, str], said: str) -> None:
+    assert isinstance(error, client_errors())
+    kind = "hive" if keys is HIVE else "glue"
+    found = why(error, "lake.ns.rows: catalog 'lake'", kind, keys)
+    assert isinstance(found, SourceReadError)
+    assert str(found).startswith("lake.ns.rows: catalog 'lake': ")
+    assert said in str(found)
+    assert "\n" not in str(found)
+    assert "hush" not in str(found)
+
+
+@pytest.mark.parametrize("error", [refused("ThrottlingException"), MetaException("busy"), requests.HTTPError("500")])
+def test_what_no_setting_mends(error: Exception) -> None:
+    assert isinstance(error, client_errors())
+    assert why(error, "x", "glue", GLUE) is None
+
+
+def test_sessions_share_what_they_read_of_services() -> None:
+    one, other = (patient_session()["botocore_session"] for _ in range(2))
+    assert one is not other
+    assert one.get_component("data_loader") is other.get_component("data_loader")
+    assert one.get_default_client_config().connect_timeout == 5
