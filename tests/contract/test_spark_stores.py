@@ -5,21 +5,16 @@ Slow: needs Java and jars. S3 is in ``test_spark_lakes``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from tests.contract.engine_kit import rows_of, view
 from tests.contract.format_cases import CsvFolder, DeltaTable, FormatCase, IcebergTable, ParquetFolder
-from tests.contract.test_spark_lakes import engines, parts
+from tests.contract.lake_kit import answers, parts
 from tests.google_server import TOKEN, GoogleServer
 from tests.spark_session import require_google_connector
 from tests.store_servers import server_at
-from yummy_feast.offline.entity_rows import EntityRows
-from yummy_feast.offline.plan import RetrievalPlan
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.spark.session import session as session_of
 from yummy_feast.spark.settings import SparkSettings
@@ -36,15 +31,6 @@ def session(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("spark_session")
 
 
-def answers(case: FormatCase) -> list[pa.Table]:
-    """Of each engine the same fetch."""
-    asked = rows_of(id=[*range(25), None], event_timestamp=[n * 30_000_000 for n in range(26)])
-    columns = {"name": pa.string(), "score": pa.float64()}
-    one = replace(view(case.source(timestamp_field="ts"), columns, keys=("id",), ttl=400_000_000), time="ts")
-    plan = RetrievalPlan((one,), ("name", "score"), (), (), full_feature_names=False)
-    return [engine.point_in_time(plan, EntityRows.of_arrow(asked)).table() for engine in engines(case)]
-
-
 @pytest.mark.parametrize(
     ("store", "kind"),
     [*(("gcs", kind) for kind in KINDS), *(("azure", kind) for kind in (*KINDS, CsvFolder))],
@@ -58,7 +44,7 @@ def test_both_engines_answer_alike(
     case.lay(parts())
     native = case.source().scan(case.context).native(["ts", "id"])
     assert (native is not None) is (store == "gcs")
-    embedded, spark = answers(case)
+    embedded, spark = answers(case.context, case.source(timestamp_field="ts"))
     assert embedded.num_rows == 26
     assert embedded["name"].null_count < 20
     assert spark.equals(embedded)
@@ -77,6 +63,6 @@ def test_an_access_token_is_enough_for_executors(
     case.context = SourceContext(tmp_path, options, case.context.catalogs)
     assert session_of(SparkSettings.behind(case.context, 2)) is session
     assert case.source().scan(case.context).native(["ts", "id"]) is None
-    embedded, spark = answers(case)
+    embedded, spark = answers(case.context, case.source(timestamp_field="ts"))
     assert embedded["name"].null_count < 20
     assert spark.equals(embedded)
