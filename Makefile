@@ -9,13 +9,18 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Azure's Blob Storage for the tests; without npm they skip what needs it.
+AZURITE_VERSION := 3.37.0
+AZURITE_FOLDER := build/azurite/$(AZURITE_VERSION)
+AZURITE := $(AZURITE_FOLDER)/node_modules/.bin/azurite-blob
+FETCH_AZURITE = command -v npm >/dev/null && { $(MAKE) --no-print-directory azurite || true; } || true
 # What an installed environment depends on: a change of either installs again.
 PINS := setup.cfg pyproject.toml
 
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench docs clean
+.PHONY: help demo test test-slow check bench docs azurite clean
 
 help: ## list these verbs
 	@echo "make VERB, where VERB is"
@@ -26,11 +31,13 @@ demo: $(VENV)/.demo ## a year of real flights: apply, materialize, train, read o
 	@$(BIN)/python -m feature_repo_example.demo $(ARGS)
 
 test: $(VENV)/.dev ## every test but the slow ones
+	@$(FETCH_AZURITE)
 	@echo "== pytest, without the slow tests"
 	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 # 5 is pytest's "nothing was collected": no failure while a checkout has no slow test.
 test-slow: $(VENV)/.dev ## the slow tests alone
+	@$(FETCH_AZURITE)
 	@echo "== pytest, the slow tests"
 	@$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile --timeout 1800 $(ARGS) || { code=$$?; test $$code -eq 5; }
 
@@ -53,6 +60,12 @@ bench: $(VENV)/.dev ## side by side with Feast's own stores; prints a figure onl
 
 docs: $(VENV)/.dev ## run what README and docs/ claim: commands, code, configurations, links
 	@$(BIN)/python -m pytest -q tests/unit/test_docs.py $(ARGS)
+
+azurite: $(AZURITE) ## fetch azurite for the tests (half a minute, once; needs Node and npm)
+
+$(AZURITE):
+	@echo "== fetching azurite $(AZURITE_VERSION)"
+	@npm install --prefix $(AZURITE_FOLDER) --no-save --no-audit --no-fund --loglevel=error azurite@$(AZURITE_VERSION)
 
 clean: ## remove the environment, caches and builds (data of the example stays)
 	test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)

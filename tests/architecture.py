@@ -95,7 +95,13 @@ EXTRAS = {
 }
 # The exception: whole modules behind an extra. They import it at the top and are themselves imported inside functions,
 # by a module that turns the absence of the extra into MissingExtraError.
-BEHIND_EXTRAS = {"sources.iceberg_filter", "sources.iceberg_hive", "sources.iceberg_scan", "sources.iceberg_seen"}
+BEHIND_EXTRAS = {
+    "sources.iceberg_filter",
+    "sources.iceberg_hive",
+    "sources.iceberg_io",
+    "sources.iceberg_scan",
+    "sources.iceberg_seen",
+}
 MAX_LINES = 400
 
 

@@ -1,5 +1,6 @@
-"""What every test shares: hypothesis profiles, which online server, one S3 server, one Hive metastore and one Spark for
-all that ask."""
+"""What every test shares: hypothesis profiles, which online server, and for all that ask one server of each object
+store, one Hive metastore and one Spark.
+"""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import online_server
+from tests.azure_server import AzureServer, azurite_server
+from tests.google_server import GoogleServer
+from tests.google_server import google_server as fake_gcs_server
 from tests.hive_metastore import hive_metastore
 from tests.one_spark import OneSpark, check_name
 from tests.s3_server import S3Server, moto_server
@@ -40,6 +44,20 @@ def pytest_report_header(config: pytest.Config) -> str:
 def s3_server() -> Iterator[S3Server]:
     """One S3 server, started by the first test that needs it. Tests keep apart by their buckets."""
     with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def google_server() -> Iterator[GoogleServer]:
+    """One Google Cloud Storage server, likewise. Its clients need its ``environment``."""
+    with fake_gcs_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[AzureServer]:
+    """One Azure Blob Storage server, likewise; skipped where azurite was not fetched."""
+    with azurite_server() as server:
         yield server
 
 

@@ -33,6 +33,8 @@ class S3Server:
     endpoint: str
     options: dict[str, str] = field(init=False)
     """``storage_options`` that lead to it."""
+    environment: dict[str, str] = field(init=False, default_factory=dict)
+    """What else its clients have to know."""
 
     def __post_init__(self) -> None:
         options = {"endpoint": self.endpoint, "key": KEY, "secret": SECRET, "region": "us-east-1"}
@@ -43,6 +45,10 @@ class S3Server:
         name = f"lake-{next(_buckets):05}"
         with urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")):
             return name
+
+    def uri(self, path: str) -> str:
+        """``bucket/object`` as a user writes it."""
+        return f"s3://{path}"
 
     def filesystem(self) -> pafs.S3FileSystem:
         """A pyarrow file system that knows nothing of our settings."""

@@ -12,8 +12,8 @@ import pytest
 
 from yummy_feast.errors import MissingExtraError, SourceReadError
 from yummy_feast.spark.ivy import fetch_jars
-from yummy_feast.spark.jars import VARIABLE, cache_folder
-from yummy_feast.spark.pins import USUAL
+from yummy_feast.spark.jars import VARIABLE, cache_folder, fetch_command, holds
+from yummy_feast.spark.pins import PACKAGES, USUAL
 from yummy_feast.spark.settings import SparkSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +24,8 @@ CONF = {
     "spark.sql.shuffle.partitions": "4",
     # The test server does not know requests for a file as it was.
     "spark.hadoop.fs.s3a.change.detection.mode": "none",
+    # Nor Google's requests that move one; the connector copies and deletes then.
+    "spark.hadoop.fs.gs.operation.move.enable": "false",
     # No command line may show it.
     "spark.executorEnv.LAKE_PASSWORD": START_SECRET,
 }
@@ -44,7 +46,15 @@ def spark_jars() -> Path:
     """The folder of jars: YUMMY_SPARK_JARS, else this user's cache, which is filled on first use."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
-    return fetch_jars(cache_folder(), (*USUAL, "glue")).folder
+    return fetch_jars(cache_folder(), (*USUAL, "gcs", "glue")).folder
+
+
+def require_google_connector() -> None:
+    """Skip where the folder of jars lacks it, and say what to do; in CI that is a failure."""
+    folder = spark_jars()
+    if not holds(tuple(folder.glob("*.jar")), PACKAGES["gcs"][0]):
+        reason = f"no jar of Google's connector: {fetch_command(folder, {'gcs'})}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def spark_settings(scratch: Path, **changes: Any) -> SparkSettings:

@@ -37,7 +37,11 @@ line: what is wrong with its name and value; the hint says how to mend it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# Signed addresses carry their signature behind the question mark, and libraries write addresses into their errors.
+_QUERY = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\")]*")
 
 
 class YummyError(Exception):
@@ -173,6 +177,12 @@ class MissingJoinKeyError(OnlineRequestError, KeyError):
 
 class FeatureNotFoundError(OnlineRequestError, KeyError):
     """A feature that its view does not have."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error of a library in one line, without what follows the question mark of an address."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return _QUERY.sub(r"\1", lines[0].strip())
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

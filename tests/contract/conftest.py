@@ -1,6 +1,6 @@
 """Every suite for engines runs over every engine, over rows in memory and in Parquet; that for formats over every
-format, on this machine and on S3; that for online stores over every layout, on one server and in a cluster, called and
-awaited.
+format, on this machine and in every object store; that for online stores over every layout, on one server and in a
+cluster, called and awaited.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tests.contract.engine_kit import Kit
 from tests.contract.format_cases import CASES, FormatCase
 from tests.contract.online_kit import OnlineKit
 from tests.online_server import address, cluster, cluster_of_session, server
+from tests.store_servers import FIXTURES, server_at
 from yummy_feast.offline.engines.table import ENGINES
 from yummy_feast.online.layouts import LAYOUTS
 from yummy_feast.online.redis import RedisSettings, connect
@@ -37,19 +38,20 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
 
 
 def format_params() -> list[Any]:
-    """Every format on every kind of store; S3, whose quick tests are in ``tests/unit/sources/test_s3.py``, among the
+    """Every format on every kind of store; object stores, whose quick tests are in ``tests/unit/sources``, among the
     slow ones.
     """
-    marks = {"local": [], "s3": [pytest.mark.slow]}
     return [
-        pytest.param((kind, store), id=f"{kind.name}-{store}", marks=marks[store]) for kind in CASES for store in marks
+        pytest.param((kind, store), id=f"{kind.name}-{store}", marks=[] if store == "local" else [pytest.mark.slow])
+        for kind in CASES
+        for store in ("local", *FIXTURES)
     ]
 
 
 @pytest.fixture(params=format_params())
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> FormatCase:
     kind, store = request.param
-    made: FormatCase = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    made: FormatCase = kind(tmp_path, server_at(request, store))
     return made
 
 

@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from tests.contract.format_places import Place
-from tests.s3_server import S3Server
+from tests.store_servers import StoreServer
 from yummy_feast.sources.base import Scan, SourceContext, YummySource
 from yummy_feast.sources.csv import CsvSource
 from yummy_feast.sources.delta import DeltaSource
 from yummy_feast.sources.iceberg import IcebergSource
+from yummy_feast.sources.iceberg_catalogs import PY_IO
 from yummy_feast.sources.lake_types import lake_type
-from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet import ParquetSource
 from yummy_feast.sources.schemas import plain_type
+from yummy_feast.sources.stores import settings_of
 
 
 class FormatCase(ABC):
@@ -33,7 +34,7 @@ class FormatCase(ABC):
     one_file_for_all = False
     """Whether an append writes anew what is there."""
 
-    def __init__(self, folder: Path, server: S3Server | None = None) -> None:
+    def __init__(self, folder: Path, server: StoreServer | None = None) -> None:
         self.folder = folder
         self.place = Place(folder, server)
         self.context = SourceContext(folder, self.place.options)
@@ -124,9 +125,10 @@ class DeltaTable(FormatCase):
     def lay(self, tables: Sequence[pa.Table]) -> None:
         from deltalake import write_deltalake
 
-        options = S3Settings.of(self.place.options).for_deltalake() if self.place.server else None
+        uri = self.place.uri("table")
+        options = settings_of(uri, self.place.options).for_deltalake() if self.place.server else None
         for table in tables:
-            write_deltalake(self.place.uri("table"), _in_lake_types(table), mode="append", storage_options=options)
+            write_deltalake(uri, _in_lake_types(table), mode="append", storage_options=options)
 
     @classmethod
     def kept_type(cls, kind: pa.DataType) -> pa.DataType | None:
@@ -136,7 +138,7 @@ class DeltaTable(FormatCase):
 class IcebergTable(FormatCase):
     name = "iceberg"
 
-    def __init__(self, folder: Path, server: S3Server | None = None) -> None:
+    def __init__(self, folder: Path, server: StoreServer | None = None) -> None:
         super().__init__(folder, server)
         self.keys = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": self.place.written("warehouse")}
         self.context = SourceContext(folder, self.place.options, catalogs={"local": self.keys})
@@ -152,7 +154,8 @@ class IcebergTable(FormatCase):
             type="sql",
             uri=f"sqlite:///{self.folder}/catalog.db",
             warehouse=uri if self.place.server else f"file://{uri}",
-            **(S3Settings.of(self.place.options).for_pyiceberg() if self.place.server else {}),
+            **PY_IO,
+            **(settings_of(uri, self.place.options).for_pyiceberg() if self.place.server else {}),
         )
 
     def source(self, **keywords: Any) -> YummySource:

@@ -1,4 +1,4 @@
-"""Where the cases of ``format_cases`` lay their rows: a folder of this machine, or a bucket of an S3 server."""
+"""Where the cases of ``format_cases`` lay their rows: a folder of this machine, or a bucket of an object store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from tests.s3_server import S3Server
+from tests.store_servers import StoreServer
 
 DATA = (".parquet", ".csv")
 
@@ -19,7 +19,7 @@ class Place:
     """A root for data, and a folder of this machine beside it (the repo, a catalog's database)."""
 
     folder: Path
-    server: S3Server | None = None
+    server: StoreServer | None = None
     bucket: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,11 +42,11 @@ class Place:
 
     def written(self, name: str) -> str:
         """A path as a user writes it."""
-        return f"s3://{self.bucket}/{name}" if self.server else name
+        return self.server.uri(f"{self.bucket}/{name}") if self.server else name
 
     def uri(self, name: str) -> str:
         """A path as libraries take it that know nothing of the repo."""
-        return f"s3://{self.bucket}/{name}" if self.server else str(self.folder / name)
+        return self.server.uri(f"{self.bucket}/{name}") if self.server else str(self.folder / name)
 
     def write(self, name: str, write: Callable[[pa.NativeFile], object]) -> None:
         """A new file, with folders above it where there are such."""

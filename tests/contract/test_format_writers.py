@@ -6,7 +6,8 @@ Slow: four processes that each import all of it. Threads that do the same are am
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from feast.types import String
 
 from tests.contract.format_cases import DeltaTable, FormatCase, IcebergTable, ParquetFolder, read, rows
 from tests.feast.repo import feature_store
+from tests.store_servers import FIXTURES, server_at
 from yummy_feast.offline.store import YummyOfflineStore
 from yummy_feast.sources.base import SourceContext
 
@@ -34,10 +36,11 @@ def writers() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def write(entry: bytes, context: SourceContext, writer: int, made: bool) -> list[int]:
+def write(entry: bytes, context: SourceContext, environment: Mapping[str, str], writer: int, made: bool) -> list[int]:
     """In a process of its own: append a row at a time to the source of a registry entry; the ids it wrote. To a table
     that is there, by the offline store.
     """
+    os.environ.update(environment)
     source = DataSource.from_proto(DataSourceProto.FromString(entry))
     settings = {"storage_options": context.storage_options, "catalogs": context.catalogs}
     config = feature_store(context.repo_path, **settings).config
@@ -52,7 +55,7 @@ def write(entry: bytes, context: SourceContext, writer: int, made: bool) -> list
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["new table", "table with rows"])
-@pytest.mark.parametrize("store", ["local", "s3"])
+@pytest.mark.parametrize("store", ["local", *FIXTURES])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_each_row_is_there_once(
     request: pytest.FixtureRequest,
@@ -63,12 +66,13 @@ def test_each_row_is_there_once(
     *,
     made: bool,
 ) -> None:
-    case = kind(tmp_path, request.getfixturevalue("s3_server") if store == "s3" else None)
+    case = kind(tmp_path, server_at(request, store))
     first = [9_000, 9_001] if made else []
     if made:
         case.lay([rows(*first)])
     entry = case.source().to_proto().SerializeToString()
-    written = [writers.submit(write, entry, case.context, writer, made) for writer in range(WRITERS)]
+    environment = case.place.server.environment if case.place.server else {}
+    written = [writers.submit(write, entry, case.context, environment, writer, made) for writer in range(WRITERS)]
     expected = sorted([*first, *(number for future in written for number in future.result(120))])
     scan = case.source().scan(case.context)
     assert sorted(read(scan)["id"].to_pylist()) == expected

@@ -192,7 +192,7 @@ def test_append_makes_a_source_only_when_told(case: FormatCase) -> None:
 
 def test_many_writers_lose_nothing(case: FormatCase) -> None:
     if case.one_file_for_all and case.place.server:
-        pytest.skip("S3 has no lock for who writes one object anew")
+        pytest.skip("object stores have no lock for who writes one object anew")
     case.lay([rows(0)])
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: case.source().append(rows(i), case.context), range(1, 9)))

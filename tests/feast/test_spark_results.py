@@ -20,6 +20,8 @@ from pyspark.sql import functions
 
 from tests.feast.repo import FORMATS, feature_store
 from tests.s3_server import S3Server
+from tests.spark_session import require_google_connector
+from tests.store_servers import FIXTURES, server_at
 from yummy_feast import CsvSource, IcebergSource, ParquetSource
 from yummy_feast.errors import RetrievalError, SourceReadError
 from yummy_feast.offline.job import YummyRetrievalJob
@@ -180,11 +182,18 @@ def test_remote_storage_is_a_new_folder_each_time(store: FeatureStore, tmp_path:
         assert plain(pa.concat_tables([pq.read_table(path) for path in files])) == ANSWER
 
 
-def test_remote_storage_on_s3(spark_session: Any, tmp_path: Path, s3_server: S3Server) -> None:
-    place = f"s3://{s3_server.bucket()}/staged"
+@pytest.mark.parametrize("where", FIXTURES)
+def test_remote_storage_in_a_store(
+    request: pytest.FixtureRequest, spark_session: Any, tmp_path: Path, where: str
+) -> None:
+    server = server_at(request, where)
+    assert server is not None
+    if where == "gcs":
+        require_google_connector()
+    place = server.uri(f"{server.bucket()}/staged")
     for engine in ("spark", "duckdb"):
         (tmp_path / engine).mkdir()
-        settings = {"staging_location": place, "storage_options": s3_server.options}
+        settings = {"staging_location": place, "storage_options": server.options}
         store = of_engine(engine, tmp_path / engine, **settings)
         files = fetch(store, ASKED).to_remote_storage()
         assert all(path.startswith(f"{place}/") for path in files)

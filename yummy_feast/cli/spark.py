@@ -10,7 +10,7 @@ import click
 from yummy_feast.cli.options import debug_option, json_option
 
 # The rarer needs of `spark.pins`; a test holds the two together.
-_MORE = ("azure", "glue")
+_MORE = ("azure", "gcs", "glue")
 
 
 @click.group("spark")

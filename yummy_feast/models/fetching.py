@@ -14,14 +14,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from yummy_feast.errors import ConfigError, ModelFormatError, ModelNotFoundError
+from yummy_feast.errors import ConfigError, ModelFormatError, ModelNotFoundError, SourceError
 from yummy_feast.models.mlmodel import FILE, parse_mlmodel
 
 if TYPE_CHECKING:
     import requests
 
+    from yummy_feast.sources.files import Location
+    from yummy_feast.sources.store_errors import Credentials
+
 _ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_STORES: Final = ("s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss")
+_STORES: Final = ("s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "azure")
 _MLFLOW: Final = ("models", "runs", "mlflow-artifacts", "dbfs")
 _TIMEOUT: Final = (10, 120)
 _PIECE: Final = 1 << 20
@@ -31,7 +34,7 @@ _PIECE: Final = 1 << 20
 class Place:
     """Where a model is: as the user wrote it.
 
-    storage_options: object-store settings, as for sources; the AWS_* environment fills in what they leave out.
+    storage_options: object-store settings, as for sources; the environment fills in what they leave out.
     """
 
     text: str
@@ -92,7 +95,8 @@ class Place:
                 hint=f"fetch it once: mlflow artifacts download -u {self.text} -d DIR, and serve DIR",
             )
         return ConfigError(
-            f"'{self.text}': scheme '{self.scheme}' is not supported", hint="a path, s3:// or http(s)://"
+            f"'{self.text}': scheme '{self.scheme}' is not supported",
+            hint="a path, s3://, gs://, abfss:// or http(s)://",
         )
 
 
@@ -200,37 +204,51 @@ def _told(url: str) -> Iterator[None]:
 
 
 def _from_store(place: Place, target: Path) -> None:
-    filesystem, infos, root = _listed(place)
+    location, infos = _listed(place)
     for info in infos:
-        name = posixpath.relpath(info.path, root)
+        name = posixpath.relpath(info.path, location.path)
         file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        with filesystem.open_input_stream(info.path) as read, file.open("wb") as out:
+        with (
+            _refusals_told(place, location.credentials),
+            location.filesystem.open_input_stream(info.path) as read,
+            file.open("wb") as out,
+        ):
             while piece := read.read(_PIECE):
                 out.write(piece)
 
 
-def _listed(place: Place) -> tuple[Any, list[Any], str]:
-    """The file system, the files below the folder, and the folder's path on it."""
+def _listed(place: Place) -> tuple[Location, list[Any]]:
+    """The folder, and the files below it."""
     import pyarrow.fs as pafs
 
     from yummy_feast.sources.base import SourceContext
-    from yummy_feast.sources.files import first_line, locate
+    from yummy_feast.sources.files import locate
 
     text = place.text.rstrip("/").removesuffix(f"/{FILE}")
-    try:
-        if place.scheme.startswith("s3"):
-            location = locate(text, SourceContext(repo_path=Path.cwd(), storage_options=place.storage_options))
-            filesystem, root = location.filesystem, location.path
-        else:
-            filesystem, root = pafs.FileSystem.from_uri(text)
-        infos = filesystem.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-    except (OSError, ValueError) as error:
-        raise ModelNotFoundError(f"{place.text}: {first_line(error)}") from None
+    with _refusals_told(place, None):
+        location = locate(text, SourceContext(repo_path=Path.cwd(), storage_options=place.storage_options))
+    with _refusals_told(place, location.credentials):
+        infos = location.filesystem.get_file_info(
+            pafs.FileSelector(location.path, recursive=True, allow_not_found=True)
+        )
     files = sorted((info for info in infos if info.is_file), key=lambda info: str(info.path))
     if not files:
         raise ModelNotFoundError(f"{place.text}: there is no such folder, or nothing in it")
-    return filesystem, files, root
+    return location, files
+
+
+@contextmanager
+def _refusals_told(place: Place, credentials: Credentials | None) -> Iterator[None]:
+    from yummy_feast.sources.store_errors import FAILURES, store_error
+
+    try:
+        yield
+    except SourceError as error:
+        raise ModelNotFoundError(error.message, hint=error.hint) from None
+    except FAILURES as error:
+        told = store_error(place.text, error, credentials)
+        raise ModelNotFoundError(told.message, hint=told.hint) from None
 
 
 def _local_mark(path: Path) -> str:

@@ -13,12 +13,11 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from yummy_feast.errors import EntityRowsError
+from yummy_feast.errors import EntityRowsError, first_line
 from yummy_feast.offline.engines.base import Engine, EntityList
 from yummy_feast.offline.entity_rows import EntityRows, distinct, drop_null_rows
 from yummy_feast.offline.plan import EVENT_TIMESTAMP, ReadPlan, RetrievalPlan, ViewPlan
 from yummy_feast.offline.times import utc
-from yummy_feast.sources.files import first_line
 
 
 def every_entity(

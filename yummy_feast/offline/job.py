@@ -267,11 +267,12 @@ class YummyRetrievalJob(RetrievalJob):
         """
         if self._staging is None:
             raise ConfigError(
-                "to_remote_storage needs a place", hint="set offline_store.staging_location to a folder or s3:// path"
+                "to_remote_storage needs a place",
+                hint="set offline_store.staging_location to a folder or a path like s3://",
             )
         source = ParquetSource(path=f"{self._staging.rstrip('/')}/{uuid.uuid4().hex}", timestamp_field=EVENT_TIMESTAMP)
         self.persist(SavedDatasetYummyStorage(source))
-        return [file.text for file in source.files(self._context)]
+        return [file.location.uri for file in source.files(self._context)]
 
     @property
     def _comes_here(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from yummy_feast.errors import ConfigError
 from yummy_feast.sources.object_store import split_endpoint
+from yummy_feast.sources.store_errors import Credentials
 from yummy_feast.sources.store_options import canonical, read
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ _ENVIRONMENT = (
     "AZURE_CLIENT_ID",
     "AZURE_CLIENT_SECRET",
 )
+_ENVIRONMENT_OF = {
+    "account_key": "AZURE_STORAGE_ACCOUNT_KEY",
+    "sas_token": "AZURE_STORAGE_SAS_TOKEN",
+    "client_secret": "AZURE_CLIENT_SECRET",
+}
 _PRINCIPAL = ("tenant", "client", "client_secret")
 
 
@@ -44,12 +51,18 @@ class AzureSettings:
 
     @classmethod
     def of(
-        cls, options: Mapping[str, str], environment: Mapping[str, str] | None = None, account: str = ""
+        cls,
+        options: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+        account: str = "",
+        *,
+        any_account: bool = False,
     ) -> AzureSettings:
         """Read ``storage_options`` in any usual spelling; the AZURE_* environment fills in what they leave out.
 
-        account: the one that a path names; it goes before the options'. Raises ConfigError for an option that nobody
-        knows, without any account, and for credentials that are half there or twice.
+        account: the one that a path names; it goes before the options'. any_account: paths will name it. Raises
+        ConfigError for an option that nobody knows, without any account, and for credentials that are half there or
+        twice.
         """
         known, foreign = read("azure", options)
         environment = os.environ if environment is None else environment
@@ -58,10 +71,17 @@ class AzureSettings:
             known = {**{name: value for name, value in given.items() if name is not None}, **known}
         known.setdefault("account", environment.get("AZURE_STORAGE_ACCOUNT_NAME", ""))
         known["account"] = account or known["account"]
-        if not known["account"]:
+        if not (known["account"] or any_account):
             raise ConfigError("storage_options has no account_name for Azure", hint="or set AZURE_STORAGE_ACCOUNT_NAME")
         if "key" in known and "sas" in known:
             raise ConfigError("storage_options has account_key and sas_token", hint="give one of them")
+        if "key" in known and not _is_base64(known["key"]):
+            # pyarrow ends the whole process over such a key.
+            raise ConfigError(
+                f"account_key of account '{known['account']}' is no base64", hint="copy it whole, with the = at its end"
+            )
+        if "sas" in known:
+            known["sas"] = known["sas"].removeprefix("?")
         principal = [name for name in _PRINCIPAL if name in known]
         if "client_secret" in principal and len(principal) < len(_PRINCIPAL):
             raise ConfigError(
@@ -69,13 +89,32 @@ class AzureSettings:
             )
         return cls(**known, foreign=foreign)
 
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether Microsoft's own login, or the machine, has to let us in first."""
+        return self.key is None and self.sas is None
+
+    @property
+    def credentials(self) -> Credentials:
+        """See ``StoreSettings``."""
+        whose = f"of account '{self.account}'"
+        for name, value in (("account_key", self.key), ("sas_token", self.sas), ("client_secret", self.client_secret)):
+            if value is not None:
+                environment = _ENVIRONMENT_OF[name]
+                return Credentials(f"{name} {whose}", f"mend it in storage_options or {environment}")
+        return Credentials(
+            f"us {whose}: no credentials were given, and Azure's own search found none that may do this",
+            "set account_key, sas_token or client_secret in storage_options, or AZURE_STORAGE_ACCOUNT_KEY",
+        )
+
     def filesystem(self) -> pafs.AzureFileSystem:
         """A pyarrow file system with these settings."""
         import pyarrow.fs as pafs
 
         arguments = {
             "account_key": self.key,
-            "sas_token": self.sas,
+            # It is put behind addresses as it is.
+            "sas_token": f"?{self.sas}" if self.sas else None,
             "tenant_id": self.tenant,
             "client_id": self.client,
             "client_secret": self.client_secret,
@@ -108,7 +147,14 @@ class AzureSettings:
 
     def _named(self, names: Mapping[str, str]) -> dict[str, str]:
         pairs = {theirs: getattr(self, ours) for ours, theirs in names.items()}
-        return {name: value for name, value in pairs.items() if value is not None}
+        return {name: value for name, value in pairs.items() if value}
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
 
 
 _DELTA = {

@@ -26,7 +26,7 @@ from yummy_feast.errors import ColumnTypeError, ConfigError, SourceMovedError, V
 from yummy_feast.sources.keywords import SourceKeywords, checked_keywords
 from yummy_feast.sources.object_store import overriding
 from yummy_feast.sources.schemas import check_time_column
-from yummy_feast.sources.stores import is_on_azure
+from yummy_feast.sources.stores import is_ours_alone
 from yummy_feast.sources.type_names import parse_type
 from yummy_feast.values import value_type_of
 
@@ -262,7 +262,7 @@ class YummySource(DataSource):
 
     def has_own_store(self, context: SourceContext) -> bool:
         """Whether only we know how to open its files. See ``Scan.own_store``."""
-        return self.settled(context) is not context or is_on_azure(self.location)
+        return self.settled(context) is not context or is_ours_alone(self.location, context.storage_options)
 
     def stored_name(self, column: str) -> str:
         """The source's own name of a column that ``field_mapping`` may have renamed."""

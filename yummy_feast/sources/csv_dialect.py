@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.types as pt
 
-from yummy_feast.errors import ColumnTypeError, SourceReadError
-from yummy_feast.sources.files import StoredFile, first_line
+from yummy_feast.errors import ColumnTypeError, SourceReadError, first_line
+from yummy_feast.sources.files import StoredFile
 from yummy_feast.sources.schemas import cast_column
 
 NULLS = ("", "NULL", "null", "NA", "N/A", "n/a", "#N/A")

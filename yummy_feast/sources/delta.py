@@ -24,11 +24,12 @@ from yummy_feast.errors import (
     SourceNotFoundError,
     SourceReadError,
     UnsupportedTableError,
+    first_line,
 )
 from yummy_feast.sources.base import MOVED, NativeFile, NativeTable, Piece, Prune, Scan, SourceContext, YummySource
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table, refusal
 from yummy_feast.sources.delta_seen import delta_state, seen_in_delta
-from yummy_feast.sources.files import Location, first_line, locate
+from yummy_feast.sources.files import Location, locate
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
 from yummy_feast.sources.parquet_native import native_file, readable_by_name
@@ -36,6 +37,7 @@ from yummy_feast.sources.parquet_pieces import FileColumn, ParquetFooter, parque
 from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
 from yummy_feast.sources.seen import state_facts
+from yummy_feast.sources.store_errors import Credentials, store_error
 from yummy_feast.sources.stores import settings_of
 from yummy_feast.sources.writing import conformed
 
@@ -152,7 +154,7 @@ class DeltaSource(YummySource):
     def _write(self, table: pa.Table, context: SourceContext, **how: Any) -> None:
         deltalake = _deltalake()
         uri, options = self._address(context)
-        with _table_errors(uri):
+        with _table_errors(uri, self._credentials(context)):
             deltalake.write_deltalake(uri, table, storage_options=options, **how)
 
     def _address(self, context: SourceContext) -> tuple[str, dict[str, str]]:
@@ -163,10 +165,13 @@ class DeltaSource(YummySource):
             return place.path, {}
         return place.text, settings_of(self.path, settled.storage_options).for_deltalake()
 
+    def _credentials(self, context: SourceContext) -> Credentials | None:
+        return locate(self.path, self.settled(context)).credentials
+
     def _table(self, context: SourceContext) -> DeltaTable:
         deltalake = _deltalake()
         uri, options = self._address(context)
-        with _table_errors(uri):
+        with _table_errors(uri, self._credentials(context)):
             try:
                 if self.version is not None:
                     # Asked for a version far beyond the last one, deltalake counts up to it.
@@ -203,7 +208,7 @@ class DeltaScan(Scan):
         self._table = table
         self._at_version = at_version
         self.snapshot = f"version {table.version()}"
-        with _table_errors(place.text):
+        with _table_errors(place.text, place.credentials):
             # A scan of such a table may still be read by Spark, which needs no more than its version and schema.
             self._refusal = refusal(table, place.text)
             self.schema, self._columns = columns_of_table(table)
@@ -341,7 +346,7 @@ def _deltalake() -> Any:
 
 
 @contextmanager
-def _table_errors(place: str) -> Iterator[None]:
+def _table_errors(place: str, credentials: Credentials | None) -> Iterator[None]:
     """Turn deltalake's errors into ours, with the table's place."""
     exceptions = _deltalake().exceptions
     try:
@@ -358,7 +363,7 @@ def _table_errors(place: str) -> Iterator[None]:
         text = first_line(error)
         if "unsupported" in text.lower() or "catalog-managed" in text:
             raise UnsupportedTableError(f"{place}: {text}", hint="use engine: spark") from error
-        raise SourceReadError(f"{place}: {text}", hint="are its _delta_log and files whole and readable?") from error
+        raise store_error(place, error, credentials, "are its _delta_log and files whole and readable?") from error
 
 
 def _utc_text(timestamp: datetime | str | None, name: str) -> str | None:

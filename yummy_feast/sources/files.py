@@ -21,7 +21,8 @@ import pyarrow.fs as pafs
 
 from yummy_feast.errors import ConfigError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
-from yummy_feast.sources.stores import is_object_uri, settings_of, split_uri
+from yummy_feast.sources.store_errors import FAILURES, Credentials, store_error
+from yummy_feast.sources.stores import is_object_uri, opened, settings_of, split_uri
 
 _WILDCARD = re.compile(r"[*?\[]")
 _TICK = 10_000_000
@@ -42,6 +43,8 @@ class Location:
     """How remote paths of this file system begin."""
     account: str = ""
     """The account of Azure, where the path named it."""
+    credentials: Credentials | None = None
+    """What the store is shown."""
 
     @property
     def text(self) -> str:
@@ -65,12 +68,27 @@ class Location:
         """Another path on the same file system."""
         return replace(self, path=path)
 
+    @property
+    def is_on_azure(self) -> bool:
+        """Whether an object may be seen empty while it is written, and a folder be overlooked beside another."""
+        return self.prefix == "abfss://" and not self.is_local
+
     def info(self) -> pafs.FileInfo:
-        """What is there. SourceReadError if the file system does not answer."""
+        """What is there. SourceReadError if the file system does not answer, or refuses."""
         try:
-            return self.filesystem.get_file_info(self.path)
-        except OSError as error:
-            raise SourceReadError(f"{self.text}: {first_line(error)}") from error
+            info = self.filesystem.get_file_info(self.path)
+            if info.type == pafs.FileType.NotFound and self.is_on_azure:
+                # pyarrow looks at the first name that begins so, and takes `data-old/x` for the whole of `data`.
+                below = pafs.FileSelector(self.path, allow_not_found=True)
+                if self.filesystem.get_file_info(below):
+                    return pafs.FileInfo(self.path, pafs.FileType.Directory)
+        except FAILURES as error:
+            raise self.failed(error) from error
+        return info
+
+    def failed(self, error: Exception, hint: str = "") -> SourceReadError | SourceNotFoundError:
+        """What to raise for an error of the file system."""
+        return store_error(self.text, error, self.credentials, hint)
 
     def has_files(self) -> bool:
         """Whether a file is there, or a folder that is not empty."""
@@ -113,8 +131,8 @@ class StoredFile:
         """The file for random reads. SourceReadError if it is gone or was replaced since it was listed."""
         try:
             handle = self.location.filesystem.open_input_file(self.location.path)
-        except OSError as error:
-            raise SourceReadError(f"{self.text}: {first_line(error)}", hint="was it removed while reading?") from error
+        except FAILURES as error:
+            raise self.location.failed(error, hint="was it removed while reading?") from error
         if self._was_replaced(handle):
             handle.close()
             raise SourceReadError(f"{self.text} was replaced while it was being read", hint="run again")
@@ -130,7 +148,9 @@ class StoredFile:
 
 
 def _etag(handle: pa.NativeFile) -> str:
-    return bytes((handle.metadata() or {}).get("ETag", b"")).decode()
+    """On Google the generation, which stays the same where only notes about an object change."""
+    notes = handle.metadata() or {}
+    return bytes(notes.get("ETag") or notes.get("generation") or b"").decode()
 
 
 def marked(files: Sequence[StoredFile]) -> list[StoredFile]:
@@ -146,21 +166,20 @@ def marked(files: Sequence[StoredFile]) -> list[StoredFile]:
         return list(pool.map(ask, files))
 
 
-def first_line(error: BaseException) -> str:
-    """An error of a library in one line."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].strip()
-
-
 def locate(path: str, context: SourceContext) -> Location:
     """Resolve a path: relative to the repo, ``~`` expanded, ``s3://`` and its like with the settings of the context.
 
-    Raises ConfigError for a scheme that is neither ``file`` nor an object store's.
+    Raises ConfigError for a scheme that is neither ``file`` nor an object store's, SourceReadError for a store that
+    does not let us in.
     """
     if is_object_uri(path):
         prefix, inner, account = split_uri(path)
-        filesystem = settings_of(path, context.storage_options).filesystem()
-        return Location(filesystem, inner, is_local=False, prefix=prefix, account=account)
+        settings = settings_of(path, context.storage_options)
+        try:
+            filesystem = opened(path, settings)
+        except FAILURES as error:
+            raise store_error(f"{prefix}{inner}", error, settings.credentials) from error
+        return Location(filesystem, inner, False, prefix, account, settings.credentials)
     scheme = urlsplit(path).scheme if "://" in path else ""
     if scheme == "file":
         path = unquote(urlsplit(path).path)
@@ -229,6 +248,11 @@ def _infos(place: Location, extensions: Sequence[str]) -> list[pafs.FileInfo]:
         return [info for info in _below(place.at(root), deep=deep) if pattern.fullmatch(info.path)]
     info = place.info()
     if info.type == pafs.FileType.File:
+        if place.is_on_azure and not info.size:
+            raise SourceReadError(
+                f"{place.text} is empty: it is being written, or its writer died",
+                hint=f"run again; the rows of a dead writer are beside it, in {spare_name(place.path, '*')}",
+            )
         return [info]
     infos = _below(place, deep=True)
     fitting = [item for item in infos if item.path.lower().endswith(tuple(extensions))]
@@ -239,12 +263,22 @@ def _below(place: Location, *, deep: bool) -> list[pafs.FileInfo]:
     selector = pafs.FileSelector(place.path, recursive=deep, allow_not_found=True)
     try:
         infos = place.filesystem.get_file_info(selector)
-    except OSError as error:
-        raise SourceReadError(f"{place.text}: {first_line(error)}") from error
+    except FAILURES as error:
+        raise place.failed(error) from error
     visible = (
-        item for item in infos if item.type == pafs.FileType.File and not is_hidden(item.path[len(place.path) :])
+        item
+        for item in infos
+        if item.type == pafs.FileType.File
+        and not is_hidden(item.path[len(place.path) :])
+        # On Azure an object is there before its bytes are.
+        and (item.size or not place.is_on_azure)
     )
     return sorted(visible, key=lambda item: str(item.path))
+
+
+def spare_name(path: str, tag: str) -> str:
+    """The name, in the same folder and hidden, of a file that is to take the place of ``path``."""
+    return f".{posixpath.basename(path)}.{tag}.tmp"
 
 
 def is_hidden(relative: str) -> bool:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from yummy_feast.errors import ConfigError
 from yummy_feast.sources.object_store import split_endpoint
+from yummy_feast.sources.store_errors import Credentials
 from yummy_feast.sources.store_options import read
 
 if TYPE_CHECKING:
     import pyarrow.fs as pafs
 
+SKIP_SIGNATURE = "google_skip_signature"
+"""How deltalake spells anonymous access, and we."""
 _LIFETIME = timedelta(hours=1)
 """How long Google's access tokens live where nobody says otherwise."""
 _YES = ("true", "1", "yes")
@@ -59,6 +62,18 @@ class GoogleSettings:
             raise ConfigError("storage_options is anonymous on GCS and has an access token", hint="drop one of them")
         return cls(known.get("endpoint"), token, expires, known.get("project"), anonymous, foreign)
 
+    @property
+    def credentials(self) -> Credentials:
+        """See ``StoreSettings``."""
+        if self.access_token is not None:
+            return Credentials("google_access_token", "give a new one in storage_options: they live for an hour")
+        if self.anonymous:
+            return Credentials("anonymous access", f"drop {SKIP_SIGNATURE} from storage_options, and say who you are")
+        return Credentials(
+            "Google's default credentials",
+            "set GOOGLE_APPLICATION_CREDENTIALS to a key file that may do this, or google_access_token",
+        )
+
     def filesystem(self) -> pafs.GcsFileSystem:
         """A pyarrow file system with these settings."""
         import pyarrow.fs as pafs
@@ -89,11 +104,11 @@ class GoogleSettings:
             if scheme == "http":
                 out["allow_http"] = "true"
         if self.anonymous:
-            out["google_skip_signature"] = "true"
+            out[SKIP_SIGNATURE] = "true"
         return out
 
     def for_pyiceberg(self) -> dict[str, str]:
-        """Properties as pyiceberg's file io spells them; it has no anonymous access."""
+        """Properties as pyiceberg's file io spells them; anonymous access is known to ours alone."""
         out = dict(self.foreign)
         if self.endpoint is not None:
             scheme, host = split_endpoint(self.endpoint, "GCS")
@@ -103,6 +118,8 @@ class GoogleSettings:
             out["gcs.oauth2.token-expires-at"] = str(int(self.expires.timestamp() * 1000))
         if self.project is not None:
             out["gcs.project-id"] = self.project
+        if self.anonymous:
+            out[SKIP_SIGNATURE] = "true"
         return out
 
 

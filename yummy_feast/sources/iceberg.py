@@ -19,7 +19,7 @@ from yummy_feast.sources.iceberg_catalogs import PY_IO, iceberg_errors, opened_c
 from yummy_feast.sources.iceberg_commits import append_rows, create_table
 from yummy_feast.sources.keywords import PathLike, SourceKeywords, counted, path_text
 from yummy_feast.sources.lake_types import lake_table
-from yummy_feast.sources.stores import is_on_azure, settings_of
+from yummy_feast.sources.stores import is_ours_alone, settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class IcebergSource(YummySource):
 
     def scan(self, context: SourceContext) -> IcebergScan:
         """See ``YummySource.scan``. Reads the table's metadata; manifests are read when pieces are asked for."""
-        with iceberg_errors(self.location):
+        with iceberg_errors(self.location, self.settled(context).storage_options):
             from yummy_feast.sources.iceberg_scan import IcebergScan
 
             table = self._table(context)
@@ -91,7 +91,7 @@ class IcebergSource(YummySource):
     def scan_at(self, pin: Mapping[str, Any], context: SourceContext) -> IcebergScan:
         """See ``YummySource.scan_at``: the same snapshot of the same table, in the columns it was read in."""
         where = f"source '{self.name}' moved: {self.location}"
-        with iceberg_errors(self.location):
+        with iceberg_errors(self.location, self.settled(context).storage_options):
             from yummy_feast.sources.iceberg_scan import IcebergScan
 
             try:
@@ -117,7 +117,7 @@ class IcebergSource(YummySource):
         """See ``Scan.own_store``."""
         return (
             self.has_own_store(context)
-            or is_on_azure(table.location())
+            or is_ours_alone(table.location(), context.storage_options)
             or opened_otherwise(table.io.properties, context.storage_options)
         )
 
@@ -181,9 +181,10 @@ class IcebergSource(YummySource):
                 if context.catalogs
                 else "add it, with pyiceberg's own keys",
             )
+        settled = self.settled(context)
         with (
-            iceberg_errors(self.location),
-            opened_catalog(self.settled(context), catalog_name, self.location) as catalog,
+            iceberg_errors(self.location, settled.storage_options),
+            opened_catalog(settled, catalog_name, self.location) as catalog,
         ):
             yield catalog, name
 
@@ -217,7 +218,8 @@ def _newest_metadata(place: Location) -> Location:
     folder = place.at(f"{place.path}/metadata")
     infos = folder.filesystem.get_file_info(pafs.FileSelector(folder.path, allow_not_found=True))
     hint = next((info for info in infos if info.base_name == "version-hint.text"), None)
-    numbered = [(match, info) for info in infos if (match := _METADATA.fullmatch(info.base_name))]
+    # On Azure a file is there before its bytes are.
+    numbered = [(match, info) for info in infos if info.size and (match := _METADATA.fullmatch(info.base_name))]
     if not numbered:
         raise SourceNotFoundError(f"{place.text}: no Iceberg table", hint="give the folder that has `metadata` in it")
     if hint is not None:

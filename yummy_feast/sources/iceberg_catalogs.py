@@ -6,20 +6,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from yummy_feast.errors import ConfigError, MissingExtraError, SourceNotFoundError, SourceReadError
+from yummy_feast.errors import (
+    ConfigError,
+    MissingExtraError,
+    SourceNotFoundError,
+    SourceReadError,
+    YummyError,
+    first_line,
+)
 from yummy_feast.sources.base import SourceContext
-from yummy_feast.sources.files import first_line, locate
+from yummy_feast.sources.files import locate
 from yummy_feast.sources.iceberg_clients import client_errors, patient_session, why
 from yummy_feast.sources.object_store import S3Settings, split_endpoint
-from yummy_feast.sources.stores import pyiceberg_properties
+from yummy_feast.sources.store_errors import FAILURES, UNKNOWN, Credentials, store_error
+from yummy_feast.sources.stores import pyiceberg_properties, settings_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-PY_IO = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO"}
+PY_IO = {"py-io-impl": "yummy_feast.sources.iceberg_io.StoreFileIO"}
 _OF_AWS = ("glue", "dynamodb")
 _WHO = ("region", "access-key-id", "secret-access-key", "session-token")
 _STORES = ("s3.", "gcs.", "adls.", "client.")
+# What pyarrow's errors have in them, by the store that they come from.
+_STORE_OF = {"AWS Error": "s3://", "Azure Error": "abfss://", "Azure4Core": "abfss://", "google::cloud": "gs://"}
 _NUMBERS = ("glue.max-retries",)
 _RETRIES = 3
 """Of Glue, as Amazon's own clients have it; pyiceberg's 10 take minutes to say that a server is away."""
@@ -160,8 +170,11 @@ def _numbers(name: str, properties: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def iceberg_errors(place: str) -> Iterator[None]:
-    """Turn pyiceberg's errors and those of catalogs' clients into ours, with the table's name."""
+def iceberg_errors(place: str, options: Mapping[str, str]) -> Iterator[None]:
+    """Turn pyiceberg's errors, those of catalogs' clients and those of stores into ours, with the table's name.
+
+    options: ``storage_options``, to say which of them a store refuses.
+    """
     try:
         import pyiceberg.exceptions as exceptions
     except ImportError as error:
@@ -185,13 +198,26 @@ def iceberg_errors(place: str) -> Iterator[None]:
             raise MissingExtraError(f"{place}: {text}") from error
         raise MissingExtraError.of("iceberg", f"{place} ({text})") from error
     except FileNotFoundError as error:
-        if isinstance(error, SourceNotFoundError):
+        if isinstance(error, YummyError):
             raise
         raise SourceReadError(
             f"{place}: the table names a file that is missing: {first_line(error)}", hint="restore it or roll back"
         ) from error
     except client_errors() as error:
         raise _unreachable(place, error) from error
+    except FAILURES as error:
+        if isinstance(error, YummyError):
+            raise
+        raise store_error(place, error, _shown(error, options), "is the store reachable?") from error
+
+
+def _shown(error: BaseException, options: Mapping[str, str]) -> Credentials:
+    """The credentials of the store that pyarrow has the error from."""
+    uri = next((uri for words, uri in _STORE_OF.items() if words in str(error)), None)
+    try:
+        return UNKNOWN if uri is None else settings_of(uri, options).credentials
+    except ConfigError:
+        return UNKNOWN
 
 
 def _unreachable(place: str, error: BaseException) -> SourceReadError:

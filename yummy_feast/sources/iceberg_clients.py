@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from yummy_feast.errors import SourceReadError
-from yummy_feast.sources.files import first_line
+from yummy_feast.errors import SourceReadError, first_line
 
 _CONNECT, _ANSWER = 5, 60
 """Seconds for one try."""

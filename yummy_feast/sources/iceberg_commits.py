@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from yummy_feast.errors import ConfigError, SourceReadError
-from yummy_feast.sources.files import first_line
+from yummy_feast.errors import ConfigError, SourceReadError, first_line
 from yummy_feast.sources.iceberg_clients import client_errors
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
 
-from yummy_feast.errors import SourceNotFoundError, SourceReadError, UnsupportedTableError, nearest
+from yummy_feast.errors import SourceNotFoundError, SourceReadError, UnsupportedTableError, first_line, nearest
 from yummy_feast.sources.base import NativeFile, NativeTable, Piece, Prune, Scan, SourceContext
-from yummy_feast.sources.files import Location, StoredFile, first_line
+from yummy_feast.sources.files import Location, StoredFile
 from yummy_feast.sources.iceberg_filter import plan_filter
 from yummy_feast.sources.iceberg_native import by_metadata, by_name
 from yummy_feast.sources.iceberg_seen import data_files, iceberg_state, new_files, time_bounds
@@ -235,7 +235,7 @@ class IcebergScan(Scan):
             raise SourceReadError(
                 f"{self.location}: files of {path} are read through pyarrow only", hint="drop py-io-impl"
             )
-        scheme, netloc, inner = PyArrowFileIO.parse_location(path, io.properties)
+        scheme, netloc, inner = io.parse_location(path, io.properties)
         return Location(io.fs_by_scheme(scheme, netloc), inner, is_local=scheme == "file", prefix=f"{scheme}://")
 
     def _pieces_of(self, task: FileScanTask, wanted: Wanted) -> tuple[Mapping[str, FileColumn] | None, list[Piece]]:

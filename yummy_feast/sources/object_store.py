@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from yummy_feast.errors import ConfigError
+from yummy_feast.sources.store_errors import Credentials
 from yummy_feast.sources.store_options import canonical, read
 
 if TYPE_CHECKING:
@@ -45,6 +46,19 @@ class S3Settings:
             if environment.get("AWS_SESSION_TOKEN"):
                 known["token"] = environment["AWS_SESSION_TOKEN"]
         return cls(**known, foreign=foreign)
+
+    @property
+    def credentials(self) -> Credentials:
+        """See ``StoreSettings``."""
+        if self.key is None:
+            return Credentials(
+                "us: no key and secret in storage_options or the environment, or none that may do this",
+                "set them, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
+            )
+        shown = "key and secret" if self.token is None else "key, secret and token"
+        return Credentials(
+            shown, "mend them in storage_options or AWS_ACCESS_KEY_ID and its like, or have them let into the bucket"
+        )
 
     def filesystem(self) -> pafs.S3FileSystem:
         """A pyarrow file system with these settings."""

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yummy_feast.errors import ColumnNotFoundError, SourceReadError, nearest
-from yummy_feast.sources.files import StoredFile, first_line
+from yummy_feast.errors import ColumnNotFoundError, SourceReadError, first_line, nearest
+from yummy_feast.sources.files import StoredFile
 from yummy_feast.sources.pruning import Bounds, BoundsOf, Wanted, comparable, domain_of, micros_of_count
 from yummy_feast.sources.schemas import cast_column, plain_type
 

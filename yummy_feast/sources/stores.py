@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from yummy_feast.sources.azure_store import AzureSettings
 from yummy_feast.sources.google_store import GoogleSettings
 from yummy_feast.sources.object_store import S3Settings
+from yummy_feast.sources.store_errors import Credentials
 from yummy_feast.sources.store_options import canonical
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 class StoreSettings(Protocol):
     """Where a store is and who we are there, for each of the libraries that open objects."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the store is shown, for errors."""
 
     def filesystem(self) -> pafs.FileSystem:
         """A pyarrow file system with these settings."""
@@ -59,11 +65,17 @@ def split_uri(uri: str) -> tuple[str, str, str]:
     return prefix, f"{named['container']}{named['rest'] or ''}".rstrip("/"), named["account"]
 
 
-def is_on_azure(uri: str) -> bool:
-    """Whether it is on Azure. What ``split_uri`` makes of such a path lacks the account, without which readers that are
-    not ours do not find it.
+def has_access_token(options: Mapping[str, str]) -> bool:
+    """Whether one of them is Google's access token, which only Python's libraries take."""
+    return any(canonical("gcs", name) == "access_token" for name in options)
+
+
+def is_ours_alone(uri: str, options: Mapping[str, str]) -> bool:
+    """Whether readers that are not ours do not find it, or are not let in: what ``split_uri`` makes of a path on Azure
+    lacks the account, and an access token of Google is for Python's libraries.
     """
-    return is_object_uri(uri) and split_uri(uri)[0] == "abfss://"
+    store = split_uri(uri)[0] if is_object_uri(uri) else ""
+    return store == "abfss://" or (store == "gs://" and has_access_token(options))
 
 
 def settings_of(uri: str, options: Mapping[str, str]) -> StoreSettings:
@@ -74,13 +86,23 @@ def settings_of(uri: str, options: Mapping[str, str]) -> StoreSettings:
     return _SETTINGS[prefix.removesuffix("://")](options)
 
 
+def opened(uri: str, settings: StoreSettings) -> pafs.FileSystem:
+    """The file system of the store that ``uri`` is on, with its settings. On Azure it is asked something if tokens have
+    to be got: where that fails, pyarrow raises here, and ends the whole process over any other question.
+    """
+    filesystem = settings.filesystem()
+    if isinstance(settings, AzureSettings) and settings.needs_tokens:
+        filesystem.get_file_info(f"{split_uri(uri)[1].partition('/')[0]}/-")
+    return filesystem
+
+
 def pyiceberg_properties(options: Mapping[str, str]) -> dict[str, str]:
     """What pyiceberg needs for tables on any of the stores; a catalog does not say in advance where its tables are."""
     out: dict[str, str] = {}
     if _has("gcs", options):
         out.update(GoogleSettings.of(options).for_pyiceberg())
-    if any(canonical("azure", name) == "account" for name in options):
-        out.update(AzureSettings.of(options).for_pyiceberg())
+    if _has("azure", options) or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        out.update(AzureSettings.of(options, any_account=True).for_pyiceberg())
     return {**out, **S3Settings.of(options).for_pyiceberg()}
 
 

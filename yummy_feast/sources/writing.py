@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 import time
 import uuid
@@ -14,9 +15,10 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.types as pt
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceReadError, nearest
-from yummy_feast.sources.files import Location, first_line
+from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, nearest
+from yummy_feast.sources.files import Location, spare_name
 from yummy_feast.sources.schemas import cast_column
+from yummy_feast.sources.store_errors import FAILURES, no_bucket, store_error
 
 Sink: TypeAlias = Path | pa.NativeFile
 """What a format writes a file into."""
@@ -79,7 +81,7 @@ def locked(folder: Path) -> Iterator[None]:
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path beside ``target`` that takes its place at the end, or disappears if the block fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    temporary = target.parent / spare_name(target.name, uuid.uuid4().hex)
     try:
         yield temporary
         if target.exists():
@@ -103,8 +105,9 @@ def _flush(path: Path) -> None:
 def write_whole(place: Location, write: Callable[[Sink], None]) -> None:
     """Make or replace one file by what ``write`` writes into the sink it is given.
 
-    Locally the file is written beside its place and renamed. S3 shows an object once it is complete, but closing a
-    stream after a failure would complete it: so it is built in memory and sent in one go.
+    Locally the file is written beside its place and renamed. Stores show an object once it is complete, but closing a
+    stream after a failure would complete it: so it is built in memory and sent in one go. On Azure pyarrow empties an
+    object before it writes it: what takes another's place is first kept beside it, hidden, until it is there.
     """
     if place.is_local:
         with replacing(Path(place.path)) as temporary:
@@ -112,8 +115,21 @@ def write_whole(place: Location, write: Callable[[Sink], None]) -> None:
         return
     buffer = pa.BufferOutputStream()
     write(buffer)
+    content = buffer.getvalue()
+    if not (place.is_on_azure and place.has_files()):
+        _put(place, content)
+        return
+    spare = place.at(posixpath.join(posixpath.dirname(place.path), spare_name(place.path, uuid.uuid4().hex)))
+    _put(spare, content)
+    _put(place, content, f"its rows are in {spare.text}")
+    spare.filesystem.delete_file(spare.path)
+
+
+def _put(place: Location, content: pa.Buffer, hint: str = "") -> None:
     try:
         with place.filesystem.open_output_stream(place.path) as stream:
-            stream.write(buffer.getvalue())
-    except OSError as error:
-        raise SourceReadError(f"{place.text} cannot be written: {first_line(error)}") from error
+            stream.write(content)
+    except FileNotFoundError as error:
+        raise no_bucket(f"{place.text} cannot be written") from error
+    except FAILURES as error:
+        raise store_error(f"{place.text} cannot be written", error, place.credentials, hint) from error

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from yummy_feast.sources.stores import has_access_token
 from yummy_feast.spark.amazon import SEARCH_PAST_PROPERTIES, system_properties
 from yummy_feast.spark.catalogs import by_path_conf, catalog_conf, needs_of
 from yummy_feast.spark.jars import holds
@@ -112,6 +113,9 @@ def _named(settings: SparkSettings) -> set[str]:
     says_s3 = any(name in str(settings.conf) for name in ("s3a://", "s3://", "fs.s3a."))
     if says_s3 or names_s3(settings.storage_options, {}):
         wanted.add("s3")
+    # With an access token, which Google's connector does not take, executors read it without.
+    if speaks_of("gcs", settings.storage_options) and not has_access_token(settings.storage_options):
+        wanted.add("gcs")
     return wanted
 
 
@@ -232,7 +236,7 @@ def _jars(
 ) -> dict[str, str]:
     if jars:
         return {"spark.jars": ",".join(str(jar) for jar in jars)}
-    packages = packages_for(wanted)
+    packages = [package for package in packages_for(wanted) if not package.classifier]
     if not packages:
         return {}
     conf = {_PACKAGES: ",".join(map(str, packages)), "spark.jars.excludes": ",".join(CARRIED)}

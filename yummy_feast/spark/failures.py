@@ -24,6 +24,8 @@ _NEEDS = {
     "s3": "s3",
     "org.apache.hadoop.fs.azurebfs.": "azure",
     "abfs": "azure",
+    "com.google.cloud.hadoop.": "gcs",
+    "gs": "gcs",
     "software.amazon.awssdk.services.glue.": "glue",
     "software.amazon.awssdk.services.dynamodb.": "glue",
     "software.amazon.awssdk.http.": "glue",

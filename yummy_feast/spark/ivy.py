@@ -109,12 +109,16 @@ def ivy_module(packages: Sequence[Package]) -> str:
     for package in packages:
         about = f"org={quoteattr(package.group)} name={quoteattr(package.name)} rev={quoteattr(package.version)}"
         inner = "" if package.alone else excludes
+        if package.classifier:
+            chosen = f"m:classifier={quoteattr(package.classifier)}"
+            inner += f"      <artifact name={quoteattr(package.name)} type='jar' ext='jar' {chosen}/>\n"
         lines.append(
             f"    <dependency {about} conf='default-&gt;{'master' if package.alone else 'runtime,master'}'"
             + (f">\n{inner}    </dependency>" if inner else "/>")
         )
     return (
-        "<ivy-module version='2.0'>\n  <info organisation='yummy-feast' module='jars'/>\n"
+        "<ivy-module version='2.0' xmlns:m='http://ant.apache.org/ivy/extra'>\n"
+        "  <info organisation='yummy-feast' module='jars'/>\n"
         "  <configurations><conf name='default'/></configurations>\n"
         "  <dependencies>\n" + "\n".join(lines) + "\n  </dependencies>\n</ivy-module>\n"
     )

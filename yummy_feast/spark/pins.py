@@ -16,15 +16,19 @@ _SDK = "2.29.52"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Maven artifact. alone: what it asks for is in pyspark already, or listed beside it."""
+    """A Maven artifact. alone: what it asks for is in pyspark already, in itself, or listed beside it.
+
+    classifier: which of its jars, if not the plain one; Spark's own package resolution finds no such.
+    """
 
     group: str
     name: str
     version: str
     alone: bool = False
+    classifier: str = ""
 
     def __str__(self) -> str:
-        return f"{self.group}:{self.name}:{self.version}"
+        return ":".join(filter(None, (self.group, self.name, self.version, self.classifier)))
 
 
 def _sdk(*names: str) -> tuple[Package, ...]:
@@ -43,6 +47,8 @@ PACKAGES: dict[str, tuple[Package, ...]] = {
     ),
     "glue": _sdk("glue", "dynamodb", "kms"),
     "azure": (Package("org.apache.hadoop", "hadoop-azure", "3.4.2"),),
+    # Google's own; in its plain jar libraries of other versions than Spark's would follow.
+    "gcs": (Package("com.google.cloud.bigdataoss", "gcs-connector", "4.0.0", alone=True, classifier="shaded"),),
 }
 """Per need its packages."""
 USUAL = ("delta", "iceberg", "sqlite", "postgresql", "s3")

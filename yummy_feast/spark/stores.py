@@ -75,12 +75,13 @@ def s3_options(settings: S3Settings) -> dict[str, str]:
 
 
 def google_options(settings: GoogleSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    """Of Google's connector, which is no part of Hadoop: users bring its jar."""
+    """Of Google's connector, which is no part of Hadoop. It takes no access token."""
     options = {
         "fs.gs.impl": "com.google.cloud.hadoop.fs.gcs.GoogleHadoopFileSystem",
         "fs.AbstractFileSystem.gs.impl": "com.google.cloud.hadoop.fs.gcs.GoogleHadoopFS",
     }
     account = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
+    options["fs.gs.auth.type"] = "APPLICATION_DEFAULT"
     if settings.anonymous:
         options["fs.gs.auth.type"] = "UNAUTHENTICATED"
     elif account:
@@ -102,7 +103,7 @@ def azure_options(settings: AzureSettings) -> dict[str, str]:
     if settings.sas is not None:
         return {
             f"fs.azure.account.auth.type.{host}": "SAS",
-            f"fs.azure.sas.fixed.token.{host}": settings.sas.removeprefix("?"),
+            f"fs.azure.sas.fixed.token.{host}": settings.sas,
         }
     kind = f"fs.azure.account.oauth.provider.type.{host}"
     options = {f"fs.azure.account.auth.type.{host}": "OAuth", kind: f"{_AZURE}.MsiTokenProvider"}
@@ -153,7 +154,7 @@ def hadoop_options(options: Mapping[str, str], own: Iterable[str] = ()) -> dict[
     found = s3_options(S3Settings.of(options))
     if found[PROVIDER] == SEARCH and any(key in _WHO for key in own):
         del found[PROVIDER]
-    if speaks_of("gcs", options):
+    if speaks_of("gcs", options) or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         found.update(google_options(GoogleSettings.of(options), os.environ))
     if speaks_of("azure", options) and _has_account(options):
         found.update(azure_options(AzureSettings.of(options)))

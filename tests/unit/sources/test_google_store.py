@@ -35,7 +35,7 @@ def test_an_emulator() -> None:
         "google_skip_signature": "true",
         "allow_http": "true",
     }
-    assert settings.for_pyiceberg() == {"gcs.service.host": "http://localhost:4443"}
+    assert settings.for_pyiceberg() == {"gcs.service.host": "http://localhost:4443", "google_skip_signature": "true"}
     with pytest.raises(ConfigError, match="'ftp://x' is no GCS endpoint"):
         GoogleSettings.of({"google_endpoint": "ftp://x"}, {}).for_deltalake()
 

@@ -61,3 +61,18 @@ def test_options_of_one_library_pass_through() -> None:
 def test_an_endpoint_without_scheme_is_https() -> None:
     options = S3Settings.of({"endpoint": "minio:9000"}, {}).for_deltalake()
     assert options == {"AWS_ENDPOINT_URL": "https://minio:9000", "AWS_REGION": "us-east-1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"key": "me", "secret": "hush"}, "key and secret"),
+        ({"key": "me", "secret": "hush", "token": "hush"}, "key, secret and token"),
+        ({}, "us: no key and secret"),
+    ],
+)
+def test_what_a_refusal_names(options: dict[str, str], shown: str) -> None:
+    credentials = S3Settings.of(options, {}).credentials
+    assert credentials.shown.startswith(shown)
+    assert "AWS_ACCESS_KEY_ID" in credentials.mend
+    assert "hush" not in str(credentials)

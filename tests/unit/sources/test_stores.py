@@ -14,7 +14,7 @@ from yummy_feast.sources.files import locate
 from yummy_feast.sources.google_store import GoogleSettings
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet import ParquetSource
-from yummy_feast.sources.stores import is_object_uri, is_on_azure, pyiceberg_properties, settings_of, split_uri
+from yummy_feast.sources.stores import is_object_uri, is_ours_alone, pyiceberg_properties, settings_of, split_uri
 
 EVERYTHING = {
     "endpoint": "http://minio:9000",
@@ -98,6 +98,8 @@ def test_locations_keep_their_scheme() -> None:
     ],
 )
 def test_only_we_find_paths_that_lack_their_account(tmp_path: Path, path: str, *, alone: bool) -> None:
-    assert is_on_azure(path) is alone
+    assert is_ours_alone(path, EVERYTHING) is alone
+    with_token = {**EVERYTHING, "google_access_token": "ya29.hush"}
+    assert is_ours_alone(path, with_token) is (alone or path.startswith("gs://"))
     source = ParquetSource(path, timestamp_field="ts")
     assert source.has_own_store(SourceContext(tmp_path, EVERYTHING)) is alone

@@ -190,6 +190,8 @@ def test_what_a_running_session_takes(key: str, fixed: bool) -> None:
         ({"catalogs": CATALOGS}, ("iceberg",), {}, ("iceberg", "postgresql", "s3")),
         ({"catalogs": {"a": {"type": "glue"}}}, (), {}, ("iceberg", "s3", "glue")),
         ({"storage_options": {"account_name": "me"}}, (), {}, ("azure",)),
+        ({"storage_options": {"google_project": "p"}}, (), {}, ("s3", "gcs")),
+        ({"storage_options": {"google_access_token": "t"}}, (), {}, ()),
     ],
 )
 def test_only_what_the_configuration_needs(
@@ -207,6 +209,7 @@ def test_a_profile_needs_s3() -> None:
     [
         ({}, set()),
         ({"storage_options": {"account_name": "me"}}, set()),
+        ({"storage_options": {"google_project": "p"}}, {"gcs"}),
         ({"storage_options": S3}, {"s3"}),
         ({"catalogs": {"a": {"type": "glue"}}}, {"iceberg", "glue", "s3"}),
         ({"catalogs": {"a": {"type": "glue"}}, "conf": {"spark.jars.packages": "my:aws:1"}}, set()),

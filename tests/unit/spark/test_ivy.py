@@ -154,6 +154,8 @@ def test_what_ivy_reads_is_xml(tmp_path: Path) -> None:
     assert len(found["iceberg-spark-runtime-4.1_2.13"]) == 0
     assert found["iceberg-spark-runtime-4.1_2.13"].get("conf") == "default->master"
     assert {item.get("module") for item in found["delta-spark_4.1_2.13"]} >= {"bundle", "hadoop-client*"}
+    (chosen,) = found["gcs-connector"]
+    assert chosen.attrib["{http://ant.apache.org/ivy/extra}classifier"] == "shaded"
     text = write_central_only(tmp_path).read_text()
     assert [item.get("name") for item in ElementTree.fromstring(text).iter("ibiblio")] == ["central"]
     assert "://" not in text

@@ -81,16 +81,20 @@ def test_an_unknown_option_is_an_error_here_too() -> None:
         hadoop_options({"endpont": "x"})
 
 
-def test_google() -> None:
+def test_google(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     options = {"google_endpoint": "http://localhost:4443", "google_project": "p", "google_skip_signature": "true"}
     found = google_options(GoogleSettings.of(options, {}), {})
     assert found["fs.gs.auth.type"] == "UNAUTHENTICATED"
     assert found["fs.gs.storage.root.url"] == "http://localhost:4443/"
     assert found["fs.gs.project.id"] == "p"
+    assert google_options(GoogleSettings(), {})["fs.gs.auth.type"] == "APPLICATION_DEFAULT"
     file = google_options(GoogleSettings.of({}, {}), {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json"})
     assert file["fs.gs.auth.service.account.json.keyfile"] == "/key.json"
     assert "fs.gs.impl" not in hadoop_options({})
     assert "fs.gs.impl" in hadoop_options({"google_project": "p"})
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")
+    assert hadoop_options({})["fs.gs.auth.type"] == "SERVICE_ACCOUNT_JSON_KEYFILE"
 
 
 @pytest.mark.parametrize(

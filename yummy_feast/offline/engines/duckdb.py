@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from yummy_feast.errors import ColumnNotFoundError, EntityRowsError, nearest
+from yummy_feast.errors import ColumnNotFoundError, EntityRowsError, first_line, nearest
 from yummy_feast.offline.engines.arrow_stream import STREAM, streamed
 from yummy_feast.offline.engines.base import Engine, FeatureAnswer
 from yummy_feast.offline.engines.matching import EmbeddedAnswer
@@ -24,7 +24,6 @@ from yummy_feast.offline.engines.newest import EmbeddedNewest, inside
 from yummy_feast.offline.engines.passes import each
 from yummy_feast.offline.times import unit_of
 from yummy_feast.sources.base import Piece, Prune, Scan
-from yummy_feast.sources.files import first_line
 
 if TYPE_CHECKING:
     from yummy_feast.offline.entity_rows import EntityRows

@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from yummy_feast.errors import ColumnTypeError, RetrievalError
+from yummy_feast.errors import ColumnTypeError, RetrievalError, first_line
 from yummy_feast.offline.engines.arrow_stream import STREAM, streamed
 from yummy_feast.offline.engines.codes import CANONICAL, canonical, family
 from yummy_feast.offline.engines.passes import PIECE_BITS, each, flow
@@ -26,7 +26,6 @@ from yummy_feast.offline.newest import Newest
 from yummy_feast.offline.plan import ReadPlan
 from yummy_feast.offline.times import MISSING, Int64s, instants, to_micros, unit_of
 from yummy_feast.sources.base import Piece, Scan, SeenPiece
-from yummy_feast.sources.files import first_line
 
 logger = logging.getLogger(__name__)
 
