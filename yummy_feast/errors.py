@@ -185,6 +185,15 @@ def first_line(error: BaseException) -> str:
     return _QUERY.sub(r"\1", lines[0].strip())
 
 
+def unsigned(error: BaseException) -> BaseException:
+    """The error to name as a cause: itself, or one of its kind without what follows the question mark of an address,
+    since causes are printed with every traceback.
+    """
+    text = str(error)
+    clean = _QUERY.sub(r"\1", text)
+    return error if clean == text else type(error)(clean)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint that names the closest valid name: ``did you mean 'x'? known: a, b, c``."""
     names = sorted(str(item) for item in valid)

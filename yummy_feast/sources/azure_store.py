@@ -92,14 +92,14 @@ class AzureSettings:
     @property
     def needs_tokens(self) -> bool:
         """Whether Microsoft's own login, or the machine, has to let us in first."""
-        return self.key is None and self.sas is None
+        return not (self.key or self.sas)
 
     @property
     def credentials(self) -> Credentials:
         """See ``StoreSettings``."""
         whose = f"of account '{self.account}'"
         for name, value in (("account_key", self.key), ("sas_token", self.sas), ("client_secret", self.client_secret)):
-            if value is not None:
+            if value:
                 environment = _ENVIRONMENT_OF[name]
                 return Credentials(f"{name} {whose}", f"mend it in storage_options or {environment}")
         return Credentials(
@@ -138,6 +138,9 @@ class AzureSettings:
     def for_pyiceberg(self) -> dict[str, str]:
         """Properties as pyiceberg's file io spells them."""
         out = {**self.foreign, **self._named(_ICEBERG)}
+        if self.sas:
+            # It is put behind addresses as it is.
+            out["adls.sas-token"] = f"?{self.sas}"
         if self.endpoint is not None:
             scheme, host = split_endpoint(self.endpoint, "Azure")
             for service in ("blob", "dfs"):
@@ -168,7 +171,6 @@ _DELTA = {
 _ICEBERG = {
     "account": "adls.account-name",
     "key": "adls.account-key",
-    "sas": "adls.sas-token",
     "tenant": "adls.tenant-id",
     "client": "adls.client-id",
     "client_secret": "adls.client-secret",

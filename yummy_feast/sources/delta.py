@@ -25,6 +25,7 @@ from yummy_feast.errors import (
     SourceReadError,
     UnsupportedTableError,
     first_line,
+    unsigned,
 )
 from yummy_feast.sources.base import MOVED, NativeFile, NativeTable, Piece, Prune, Scan, SourceContext, YummySource
 from yummy_feast.sources.delta_log import DeltaFile, columns_of_table, files_of_table, refusal
@@ -38,7 +39,7 @@ from yummy_feast.sources.pruning import WantedParts
 from yummy_feast.sources.schemas import plain_type
 from yummy_feast.sources.seen import state_facts
 from yummy_feast.sources.store_errors import Credentials, store_error
-from yummy_feast.sources.stores import settings_of
+from yummy_feast.sources.stores import is_object_uri, settings_of
 from yummy_feast.sources.writing import conformed
 
 if TYPE_CHECKING:
@@ -166,7 +167,9 @@ class DeltaSource(YummySource):
         return place.text, settings_of(self.path, settled.storage_options).for_deltalake()
 
     def _credentials(self, context: SourceContext) -> Credentials | None:
-        return locate(self.path, self.settled(context)).credentials
+        if not is_object_uri(self.path):
+            return None
+        return settings_of(self.path, self.settled(context).storage_options).credentials
 
     def _table(self, context: SourceContext) -> DeltaTable:
         deltalake = _deltalake()
@@ -363,7 +366,8 @@ def _table_errors(place: str, credentials: Credentials | None) -> Iterator[None]
         text = first_line(error)
         if "unsupported" in text.lower() or "catalog-managed" in text:
             raise UnsupportedTableError(f"{place}: {text}", hint="use engine: spark") from error
-        raise store_error(place, error, credentials, "are its _delta_log and files whole and readable?") from error
+        hint = "are its _delta_log and files whole and readable?"
+        raise store_error(place, error, credentials, hint) from unsigned(error)
 
 
 def _utc_text(timestamp: datetime | str | None, name: str) -> str | None:

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,7 +22,7 @@ import pyarrow.fs as pafs
 
 from yummy_feast.errors import ConfigError, SourceNotFoundError, SourceReadError
 from yummy_feast.sources.base import SourceContext
-from yummy_feast.sources.store_errors import FAILURES, Credentials, store_error
+from yummy_feast.sources.store_errors import Credentials, store_errors
 from yummy_feast.sources.stores import is_object_uri, opened, settings_of, split_uri
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -75,27 +76,34 @@ class Location:
 
     def info(self) -> pafs.FileInfo:
         """What is there. SourceReadError if the file system does not answer, or refuses."""
-        try:
+        with self.errors():
             info = self.filesystem.get_file_info(self.path)
-            if info.type == pafs.FileType.NotFound and self.is_on_azure:
-                # pyarrow looks at the first name that begins so, and takes `data-old/x` for the whole of `data`.
-                below = pafs.FileSelector(self.path, allow_not_found=True)
-                if self.filesystem.get_file_info(below):
-                    return pafs.FileInfo(self.path, pafs.FileType.Directory)
-        except FAILURES as error:
-            raise self.failed(error) from error
+            # pyarrow looks at the first name that begins so, and takes `data-old/x` for the whole of `data`.
+            if info.type == pafs.FileType.NotFound and self.is_on_azure and self.below():
+                return pafs.FileInfo(self.path, pafs.FileType.Directory)
         return info
 
-    def failed(self, error: Exception, hint: str = "") -> SourceReadError | SourceNotFoundError:
-        """What to raise for an error of the file system."""
-        return store_error(self.text, error, self.credentials, hint)
+    def below(self, *, deep: bool = False) -> list[pafs.FileInfo]:
+        """What is in this folder, or in folders inside of it as well; nothing if it is not there."""
+        with self.errors():
+            selector = pafs.FileSelector(self.path, recursive=deep, allow_not_found=True)
+            return list(self.filesystem.get_file_info(selector))
+
+    def delete(self) -> None:
+        """Remove this file."""
+        with self.errors():
+            self.filesystem.delete_file(self.path)
+
+    def errors(self, hint: str = "") -> AbstractContextManager[None]:
+        """Turns errors of the file system into ours."""
+        return store_errors(self.text, self.credentials, hint)
 
     def has_files(self) -> bool:
         """Whether a file is there, or a folder that is not empty."""
         info = self.info()
         if info.type != pafs.FileType.Directory:
             return bool(info.type == pafs.FileType.File)
-        return bool(self.filesystem.get_file_info(pafs.FileSelector(self.path, recursive=False)))
+        return bool(self.below())
 
     def exists(self) -> bool:
         """Whether a file or folder is there."""
@@ -129,10 +137,8 @@ class StoredFile:
 
     def open(self) -> pa.NativeFile:
         """The file for random reads. SourceReadError if it is gone or was replaced since it was listed."""
-        try:
+        with self.location.errors("was it removed while reading?"):
             handle = self.location.filesystem.open_input_file(self.location.path)
-        except FAILURES as error:
-            raise self.location.failed(error, hint="was it removed while reading?") from error
         if self._was_replaced(handle):
             handle.close()
             raise SourceReadError(f"{self.text} was replaced while it was being read", hint="run again")
@@ -175,10 +181,8 @@ def locate(path: str, context: SourceContext) -> Location:
     if is_object_uri(path):
         prefix, inner, account = split_uri(path)
         settings = settings_of(path, context.storage_options)
-        try:
+        with store_errors(f"{prefix}{inner}", settings.credentials):
             filesystem = opened(path, settings)
-        except FAILURES as error:
-            raise store_error(f"{prefix}{inner}", error, settings.credentials) from error
         return Location(filesystem, inner, False, prefix, account, settings.credentials)
     scheme = urlsplit(path).scheme if "://" in path else ""
     if scheme == "file":
@@ -260,14 +264,9 @@ def _infos(place: Location, extensions: Sequence[str]) -> list[pafs.FileInfo]:
 
 
 def _below(place: Location, *, deep: bool) -> list[pafs.FileInfo]:
-    selector = pafs.FileSelector(place.path, recursive=deep, allow_not_found=True)
-    try:
-        infos = place.filesystem.get_file_info(selector)
-    except FAILURES as error:
-        raise place.failed(error) from error
     visible = (
         item
-        for item in infos
+        for item in place.below(deep=deep)
         if item.type == pafs.FileType.File
         and not is_hidden(item.path[len(place.path) :])
         # On Azure an object is there before its bytes are.

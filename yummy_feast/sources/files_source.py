@@ -161,10 +161,10 @@ class FilesSource(YummySource):
             _require_rows(place, new, rows)
         except SourceReadError:
             for info in new:
-                place.filesystem.delete_file(info.path)
+                place.at(info.path).delete()
             raise
         for path in old:
-            place.filesystem.delete_file(path)
+            place.at(path).delete()
 
     def _replaceable(self, context: SourceContext, allow_overwrite: bool) -> Location:
         """The one place of the source. SavedDatasetLocationAlreadyExists if it is taken."""
@@ -204,7 +204,7 @@ class FilesSource(YummySource):
                 done.append(target)
         except BaseException:
             for target in done:
-                target.filesystem.delete_file(target.path)
+                target.delete()
             raise
 
     def _replace_folder(self, place: Location, table: pa.Table) -> None:
@@ -216,12 +216,11 @@ class FilesSource(YummySource):
         old = [info.path for info in _files_below(place)]
         self._write_all([(place.at(posixpath.join(place.path, name)), table)])
         for path in old:
-            place.filesystem.delete_file(path)
+            place.at(path).delete()
 
 
 def _files_below(place: Location) -> list[pafs.FileInfo]:
-    found = place.filesystem.get_file_info(pafs.FileSelector(place.path, recursive=True, allow_not_found=True))
-    return [info for info in found if info.type == pafs.FileType.File]
+    return [info for info in place.below(deep=True) if info.type == pafs.FileType.File]
 
 
 def _require_rows(place: Location, files: Sequence[pafs.FileInfo], rows: int) -> None:

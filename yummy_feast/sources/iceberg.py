@@ -213,17 +213,15 @@ def _newest_metadata(place: Location) -> Location:
         if not place.exists():
             raise SourceNotFoundError(f"{place.text}: no such file")
         return place
-    import pyarrow.fs as pafs
-
     folder = place.at(f"{place.path}/metadata")
-    infos = folder.filesystem.get_file_info(pafs.FileSelector(folder.path, allow_not_found=True))
+    infos = folder.below()
     hint = next((info for info in infos if info.base_name == "version-hint.text"), None)
     # On Azure a file is there before its bytes are.
     numbered = [(match, info) for info in infos if info.size and (match := _METADATA.fullmatch(info.base_name))]
     if not numbered:
         raise SourceNotFoundError(f"{place.text}: no Iceberg table", hint="give the folder that has `metadata` in it")
     if hint is not None:
-        with folder.filesystem.open_input_stream(hint.path) as stream:
+        with folder.errors(), folder.filesystem.open_input_stream(hint.path) as stream:
             named = stream.read().decode().strip()
         for match, info in numbered:
             if named in (info.base_name, info.base_name.partition(".")[0], match[1]):

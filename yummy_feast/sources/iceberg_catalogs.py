@@ -13,6 +13,7 @@ from yummy_feast.errors import (
     SourceReadError,
     YummyError,
     first_line,
+    unsigned,
 )
 from yummy_feast.sources.base import SourceContext
 from yummy_feast.sources.files import locate
@@ -208,14 +209,14 @@ def iceberg_errors(place: str, options: Mapping[str, str]) -> Iterator[None]:
     except FAILURES as error:
         if isinstance(error, YummyError):
             raise
-        raise store_error(place, error, _shown(error, options), "is the store reachable?") from error
+        raise store_error(place, error, _shown(error, options), "is the store reachable?") from unsigned(error)
 
 
-def _shown(error: BaseException, options: Mapping[str, str]) -> Credentials:
-    """The credentials of the store that pyarrow has the error from."""
+def _shown(error: BaseException, options: Mapping[str, str]) -> Credentials | None:
+    """The credentials of the store that pyarrow has the error from; None for the disk of this machine."""
     uri = next((uri for words, uri in _STORE_OF.items() if words in str(error)), None)
     try:
-        return UNKNOWN if uri is None else settings_of(uri, options).credentials
+        return None if uri is None else settings_of(uri, options).credentials
     except ConfigError:
         return UNKNOWN
 

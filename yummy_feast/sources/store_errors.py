@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from yummy_feast.errors import SourceNotFoundError, SourceReadError, first_line
+from yummy_feast.errors import SourceNotFoundError, SourceReadError, YummyError, first_line, unsigned
 
 FAILURES = (OSError, pa.ArrowException)
 """What file systems of pyarrow raise: where Azure's own search for credentials fails, an error of no kind."""
 _REFUSALS = re.compile(
-    r"access[ _]?denied|authenticat|authoriz|credential|forbidden|invalidaccesskeyid|permission[ _]?denied"
-    r"|signaturedoesnotmatch|http_status_code=40[13]",
-    re.IGNORECASE,
+    r"ACCESS_DENIED|AccessDenied|Access Denied|InvalidAccessKeyId|SignatureDoesNotMatch"
+    r"|Authorization\w*(Failure|Mismatch)|Authentication(Failed|Info)|failed to authenticate"
+    r"|UNAUTHENTICATED|PERMISSION_DENIED|http_status_code=40[13]|40[13] (Forbidden|Unauthorized)|[Cc]redential"
 )
+# Names of objects and addresses, whose words are the user's.
+_NAMES = re.compile(r"(?<!\w)'[^'\n]*'|\"[^\"\n]*\"|[\w.:@%=+~-]*/[\w./:@%=+~-]*")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|(bucket|container) does not exist", re.IGNORECASE)
 
 
@@ -36,7 +40,7 @@ UNKNOWN = Credentials(
 
 def is_refusal(error: BaseException) -> bool:
     """Whether it is about who we are, rather than about what is there."""
-    return not isinstance(error, FileNotFoundError) and _REFUSALS.search(str(error)) is not None
+    return not isinstance(error, FileNotFoundError) and _REFUSALS.search(_NAMES.sub("", str(error))) is not None
 
 
 def no_bucket(text: str) -> SourceNotFoundError:
@@ -55,3 +59,14 @@ def store_error(
     if credentials is not None and _NO_BUCKET.search(str(error)):
         return no_bucket(text)
     return SourceReadError(f"{text}: {first_line(error)}", hint=hint)
+
+
+@contextmanager
+def store_errors(text: str, credentials: Credentials | None, hint: str = "") -> Iterator[None]:
+    """Turn what a file system raises into ``store_error``."""
+    try:
+        yield
+    except YummyError:
+        raise
+    except FAILURES as error:
+        raise store_error(text, error, credentials, hint) from unsigned(error)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from yummy_feast.sources.azure_store import AzureSettings
@@ -90,9 +90,20 @@ def opened(uri: str, settings: StoreSettings) -> pafs.FileSystem:
     """The file system of the store that ``uri`` is on, with its settings. On Azure it is asked something if tokens have
     to be got: where that fails, pyarrow raises here, and ends the whole process over any other question.
     """
-    filesystem = settings.filesystem()
     if isinstance(settings, AzureSettings) and settings.needs_tokens:
-        filesystem.get_file_info(f"{split_uri(uri)[1].partition('/')[0]}/-")
+        who = (settings.account, settings.tenant, settings.client, settings.client_secret, settings.endpoint)
+        return _let_in(split_uri(uri)[1].partition("/")[0], *who)
+    return settings.filesystem()
+
+
+@lru_cache(maxsize=64)
+def _let_in(container: str, account: str, *who: str | None) -> pafs.FileSystem:
+    """Once per container: each new file system would get a token of its own."""
+    tenant, client, client_secret, endpoint = who
+    filesystem = AzureSettings(
+        account, tenant=tenant, client=client, client_secret=client_secret, endpoint=endpoint
+    ).filesystem()
+    filesystem.get_file_info(f"{container}/-")
     return filesystem
 
 
@@ -101,7 +112,7 @@ def pyiceberg_properties(options: Mapping[str, str]) -> dict[str, str]:
     out: dict[str, str] = {}
     if _has("gcs", options):
         out.update(GoogleSettings.of(options).for_pyiceberg())
-    if _has("azure", options) or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
+    if _has("azure", options):
         out.update(AzureSettings.of(options, any_account=True).for_pyiceberg())
     return {**out, **S3Settings.of(options).for_pyiceberg()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import shutil
@@ -15,10 +16,12 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.types as pt
 
-from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, nearest
+from yummy_feast.errors import ColumnNotFoundError, ColumnTypeError, SourceError, nearest, unsigned
 from yummy_feast.sources.files import Location, spare_name
 from yummy_feast.sources.schemas import cast_column
-from yummy_feast.sources.store_errors import FAILURES, no_bucket, store_error
+from yummy_feast.sources.store_errors import no_bucket, store_errors
+
+logger = logging.getLogger(__name__)
 
 Sink: TypeAlias = Path | pa.NativeFile
 """What a format writes a file into."""
@@ -122,14 +125,18 @@ def write_whole(place: Location, write: Callable[[Sink], None]) -> None:
     spare = place.at(posixpath.join(posixpath.dirname(place.path), spare_name(place.path, uuid.uuid4().hex)))
     _put(spare, content)
     _put(place, content, f"its rows are in {spare.text}")
-    spare.filesystem.delete_file(spare.path)
+    try:
+        spare.delete()
+    except SourceError as error:
+        # The rows are where they belong; who is told otherwise writes them again.
+        logger.warning("%s: what was kept meanwhile is left over (%s)", place.text, error)
 
 
 def _put(place: Location, content: pa.Buffer, hint: str = "") -> None:
-    try:
-        with place.filesystem.open_output_stream(place.path) as stream:
-            stream.write(content)
-    except FileNotFoundError as error:
-        raise no_bucket(f"{place.text} cannot be written") from error
-    except FAILURES as error:
-        raise store_error(f"{place.text} cannot be written", error, place.credentials, hint) from error
+    text = f"{place.text} cannot be written"
+    with store_errors(text, place.credentials, hint):
+        try:
+            with place.filesystem.open_output_stream(place.path) as stream:
+                stream.write(content)
+        except FileNotFoundError as error:
+            raise no_bucket(text) from unsigned(error)

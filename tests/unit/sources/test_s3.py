@@ -1,9 +1,8 @@
-"""What is particular to S3; that all formats work there is in the contract suites."""
+"""What is particular to S3; what all stores do is in ``test_each_store``, and in the contract suites."""
 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from pyiceberg.catalog import load_catalog
 
 from tests.contract.format_cases import read
 from tests.s3_server import KEY, SECRET, S3Server
-from yummy_feast.errors import SourceNotFoundError, SourceReadError
+from tests.unit.sources.test_each_store import rows
+from yummy_feast.errors import SourceReadError
 from yummy_feast.sources.base import Prune, SourceContext, YummySource
 from yummy_feast.sources.csv import CsvSource
 from yummy_feast.sources.delta import DeltaSource
@@ -54,30 +54,6 @@ def sources(context: SourceContext) -> list[YummySource]:
     ]
 
 
-def rows(*ids: int) -> pa.Table:
-    return pa.table({"id": list(ids), "ts": pa.array([i * 10**6 for i in ids], UTC)})
-
-
-@pytest.mark.parametrize("number", range(6))
-def test_write_append_read_replace(context: SourceContext, number: int, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    source = sources(context)[number]
-    with pytest.raises(SourceNotFoundError):
-        source.scan(context)
-    source.append(rows(1, 2), context, create=True)
-    source.append(rows(3), context)
-    scan = source.scan(context)
-    assert sorted(read(scan)["id"].to_pylist()) == [1, 2, 3]
-    assert 3 in read(scan, ["id"], scan.pieces(Prune("ts", 3 * 10**6, None)))["id"].to_pylist()
-    if "*" not in source.location:
-        source.replace(rows(9), context, allow_overwrite=True)
-        assert read(source.scan(context))["id"].to_pylist() == [9]
-    if source.format == "iceberg":
-        static = IcebergSource(path=f"{context.catalogs['local']['warehouse']}/ns/t", timestamp_field="ts")
-        assert read(static.scan(context))["id"].to_pylist() == [9]
-    assert SECRET not in caplog.text
-
-
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_what_is_new_since_an_earlier_scan(context: SourceContext, number: int) -> None:
     source = sources(context)[number]
@@ -90,28 +66,6 @@ def test_what_is_new_since_an_earlier_scan(context: SourceContext, number: int) 
     found = read(again, ["id"], again.pieces(Prune("ts", 0, None, seen=scan.state, seen_start=9 * 10**6)))
     # A single file was written anew.
     assert sorted(found["id"].to_pylist()) == ([1, 1, 2, 3] if number == 3 else [1, 3])
-
-
-@pytest.mark.parametrize("kind", [ParquetSource, CsvSource])
-def test_an_object_replaced_by_one_of_the_same_size(
-    context: SourceContext, bucket: str, kind: type[ParquetSource | CsvSource]
-) -> None:
-    source = kind(f"s3://{bucket}/folder", timestamp_field="ts")
-    source.append(rows(1, 2), context, create=True)
-    scan = source.scan(context)
-    (file,) = source.files(context)
-    sink = pa.BufferOutputStream()
-    source.write(rows(3, 4), file.location.path, sink)
-    with file.location.filesystem.open_output_stream(file.location.path) as stream:
-        stream.write(sink.getvalue())
-    again = source.scan(context)
-    assert source.files(context)[0].size == file.size
-    assert again.state != scan.state
-    prune = Prune("ts", 0, None, seen=scan.state, seen_start=9 * 10**6)
-    assert read(again, ["id"], again.pieces(prune))["id"].to_pylist() == [3, 4]
-    # The earlier look does not mix old footers with new rows.
-    with pytest.raises(SourceReadError, match="was replaced while it was being read"):
-        read(scan)
 
 
 def test_the_environment_is_enough(context: SourceContext, monkeypatch: pytest.MonkeyPatch) -> None:

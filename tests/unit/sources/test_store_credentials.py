@@ -13,7 +13,7 @@ from tests.azure_server import ACCOUNT, KEY, AzureServer
 from tests.contract.format_cases import read
 from tests.google_server import TOKEN, GoogleServer
 from tests.store_servers import StoreServer
-from tests.unit.sources.test_other_stores import sources
+from tests.unit.sources.test_each_store import sources
 from tests.unit.sources.test_s3 import rows
 from yummy_feast.errors import ConfigError, SourceReadError
 from yummy_feast.sources.base import SourceContext, YummySource
