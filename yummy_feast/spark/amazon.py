@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from yummy_feast.errors import ConfigError
@@ -88,22 +89,44 @@ def system_properties(catalogs: Mapping[str, Mapping[str, str]], options: Mappin
     return next(iter(found.values()), {})
 
 
-def give(found: Any, properties: Mapping[str, str], held: MutableMapping[str, str]) -> None:
+@dataclass(slots=True)
+class _Given:
+    """What was set by ``give``, and on which JVM: it outlives its sessions, and can have many of them."""
+
+    jvm: Any = None
+    held: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+_given = _Given()
+
+
+def give(found: Any, properties: Mapping[str, str]) -> bool:
     """Set the properties on the JVM of a session, which is no remote one; those of before go. What others have set
-    there stays. held: what we have set.
+    there stays, and nothing of ours beside it. One thread at a time.
+
+    Returns:
+        Whether what the JVM has of ours is another than before.
     """
-    system = found._jvm.java.lang.System
-    for key in [key for key in held if key not in properties]:
-        if system.getProperty(key) == held.pop(key):
-            system.clearProperty(key)
-    theirs = [key for key in properties if system.getProperty(key) not in (None, held.get(key))]
-    if any(system.getProperty(key) != properties[key] for key in theirs):
+    if _given.jvm is not found._jvm:
+        _given.jvm, _given.held = found._jvm, {}
+    system, held, before = found._jvm.java.lang.System, _given.held, dict(_given.held)
+    _take_back(system, held, [key for key in held if key not in properties])
+    theirs = [key for key in _PROPERTIES.values() if system.getProperty(key) not in (None, held.get(key))]
+    if properties and any(system.getProperty(key) != properties.get(key) for key in theirs):
         _log.warning("the JVM of the Spark session has its own %s: catalogs of Amazon's are asked with it", theirs[0])
-        return
+        _take_back(system, held, list(held))
+        return held != before
     for key, value in properties.items():
         if key not in theirs:
             system.setProperty(key, value)
             held[key] = value
+    return held != before
+
+
+def _take_back(system: Any, held: dict[str, str], keys: Sequence[str]) -> None:
+    for key in keys:
+        if system.getProperty(key) == held.pop(key):
+            system.clearProperty(key)
 
 
 def _has_own_way(keys: Mapping[str, str]) -> bool:

@@ -38,15 +38,13 @@ _PROFILES = ("~/.aws/config", "~/.aws/credentials")
 class _Told:
     """A session and the settings it was last told, None = not all of them.
 
-    held: what was set on it for them; ``tell`` keeps it. given: likewise on its JVM, by ``give``. began: how the
-    session started, None = others started it.
+    held: what was set on it for them; ``tell`` keeps it. began: how the session started, None = others started it.
     """
 
     session: Any
     settings: SparkSettings | None
     began: Mapping[str, str] | None = field(repr=False)
     held: dict[str, Change] = field(default_factory=dict, repr=False)
-    given: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 _lock = threading.Lock()
@@ -87,8 +85,9 @@ def session(settings: SparkSettings) -> SparkSession:
         _last[:] = [*others, replace(told, settings=None)]
         with _redacted(settings, conf, "Spark does not take a setting"):
             tell(found, conf, settings, told.held, told.began)
-            if not is_remote(found):
-                give(found, conf.properties, told.given)
+            if not is_remote(found) and give(found, conf.properties):
+                # They have it from the same JVM.
+                others = [replace(other, settings=None) for other in others]
         _last[:] = [*others, replace(told, settings=settings)]
         return cast("SparkSession", found)
 

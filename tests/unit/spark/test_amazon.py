@@ -12,6 +12,7 @@ from yummy_feast.spark.amazon import amazon_conf, give, system_properties
 
 STORE = {"region": "north", "key": "who", "secret": "hush"}
 OWN = {"glue.access-key-id": "glue-who", "glue.secret-access-key": "glue-hush"}
+KEYS = {"aws.accessKeyId": "who", "aws.secretAccessKey": "hush"}
 PROVIDER = "software.amazon.awssdk.auth.credentials.SystemPropertyCredentialsProvider"
 
 
@@ -36,6 +37,13 @@ class Jvm:
 
     def clearProperty(self, name: str) -> None:  # noqa: N802 - Java's name
         del self.properties[name]
+
+
+class Session:
+    """One of those of a JVM."""
+
+    def __init__(self, jvm: Jvm) -> None:
+        self._jvm = jvm
 
 
 def conf(keys: dict[str, str], options: dict[str, str] | None = None) -> dict[str, str]:
@@ -99,20 +107,51 @@ def test_there_is_one_set_for_all_catalogs(options: dict[str, str]) -> None:
 
 def test_what_was_given_is_taken_back() -> None:
     jvm: Any = Jvm(other="x")
-    held: dict[str, str] = {}
-    give(jvm, {"aws.accessKeyId": "who", "aws.secretAccessKey": "hush", "aws.sessionToken": "t"}, held)
-    give(jvm, {"aws.accessKeyId": "me", "aws.secretAccessKey": "hush"}, held)
-    assert jvm.properties == {"other": "x", "aws.accessKeyId": "me", "aws.secretAccessKey": "hush"}
-    give(jvm, {}, held)
-    assert (jvm.properties, held) == ({"other": "x"}, {})
+    assert give(jvm, {**KEYS, "aws.sessionToken": "t"})
+    assert give(jvm, {**KEYS, "aws.accessKeyId": "me"})
+    assert jvm.properties == {"other": "x", **KEYS, "aws.accessKeyId": "me"}
+    assert not give(jvm, {**KEYS, "aws.accessKeyId": "me"})
+    assert give(jvm, {})
+    assert jvm.properties == {"other": "x"}
+
+
+def test_a_jvm_has_it_for_all_of_its_sessions(caplog: pytest.LogCaptureFixture) -> None:
+    """It stays when a session stops, and the next one may have other keys, or none."""
+    jvm = Jvm()
+    one, other, last = (Session(jvm) for _ in range(3))
+    give(one, KEYS)
+    give(other, {"aws.accessKeyId": "new", "aws.secretAccessKey": "rotated"})
+    assert jvm.properties == {"aws.accessKeyId": "new", "aws.secretAccessKey": "rotated"}
+    give(last, {})
+    assert jvm.properties == {}
+    assert caplog.text == ""
+
+
+def test_another_jvm_has_nothing_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    give(Jvm(), KEYS)
+    after: Any = Jvm(aws_accessKeyId="who")
+    give(after, {"aws.accessKeyId": "me"})
+    assert after.properties == {"aws.accessKeyId": "who"}
+    assert "its own aws.accessKeyId" in caplog.text
 
 
 def test_what_others_have_set_stays(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     jvm: Any = Jvm(aws_accessKeyId="theirs", aws_secretAccessKey="hush")
-    held: dict[str, str] = {}
-    give(jvm, {"aws.accessKeyId": "who", "aws.secretAccessKey": "hush"}, held)
+    give(jvm, KEYS)
+    give(jvm, {})
     assert jvm.properties == {"aws.accessKeyId": "theirs", "aws.secretAccessKey": "hush"}
-    assert held == {}
     assert "aws.accessKeyId" in caplog.text
     assert "hush" not in caplog.text
+
+
+@pytest.mark.parametrize("given_before", [{}, KEYS])
+def test_our_keys_never_go_with_the_token_of_others(
+    caplog: pytest.LogCaptureFixture, given_before: dict[str, str]
+) -> None:
+    jvm: Any = Jvm()
+    give(jvm, given_before)
+    jvm.setProperty("aws.sessionToken", "theirs")
+    give(jvm, KEYS)
+    assert jvm.properties == {"aws.sessionToken": "theirs"}
+    assert "aws.sessionToken" in caplog.text

@@ -123,6 +123,20 @@ def test_equal_settings_cost_nothing(active: Any, monkeypatch: pytest.MonkeyPatc
     assert session(store("http://ours")) is active
 
 
+def test_sessions_of_one_jvm_are_told_again_after_others(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of Amazon's catalogs are the JVM's, and another session of it can have been told others since."""
+    told, one, other = [], active, Session()
+    monkeypatch.setattr(module, "is_remote", lambda _: False)
+    monkeypatch.setattr(module, "_is_over", lambda _: False)
+    monkeypatch.setattr(module, "_is_one", lambda one, other: one is other)
+    monkeypatch.setattr(module, "tell", lambda found, *_: told.append(found))
+    monkeypatch.setattr(module, "give", lambda *_: True)
+    for found in (one, one, other, one):
+        monkeypatch.setattr(module, "active", lambda found=found: found)
+        session(store("http://one" if found is one else "http://other"))
+    assert told == [one, other, one]
+
+
 def test_what_can_no_longer_be_set_is_said(active: Any, caplog: pytest.LogCaptureFixture) -> None:
     conf = {"spark.master": "local[2]", "spark.executor.memory": "2g", "spark.sql.shuffle.partitions": "3"}
     with caplog.at_level(logging.WARNING):
