@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from yummy_feast.errors import SourceReadError, first_line
 
@@ -29,6 +29,7 @@ _DENIED = ("UnrecognizedClient", "InvalidSignature", "InvalidClientToken", "Expi
 _ZONED = "timestamp with local time zone"
 _ADDRESSES = ("uri", "glue.endpoint", "dynamodb.endpoint", "glue.region", "client.region")
 """Keys that say where a catalog is, the one that counts first."""
+_TAIL = re.compile("[?#;]")
 
 
 def client_errors() -> tuple[type[Exception], ...]:
@@ -83,11 +84,20 @@ def _loaded(named: Mapping[str, tuple[str, ...]]) -> tuple[type[Exception], ...]
 
 
 def address_of(kind: str, keys: Mapping[str, str]) -> str:
-    """Where a catalog is, by the key that says so: ``uri 'thrift://meta:9083'``; without one, its kind."""
-    return next((f"{name} '{_shown(keys[name])}'" for name in _ADDRESSES if keys.get(name)), kind)
+    """Where a catalog is, by the key that says so: ``uri 'thrift://meta:9083'``; without one, its kind. What may hold
+    a password is left out: users, queries, and of a database all but its host, or the file that it is.
+    """
+    return next((f"{name} '{_shown(keys[name], kind)}'" for name in _ADDRESSES if keys.get(name)), kind)
 
 
-def _shown(address: str) -> str:
-    """Without a user and a password."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def _shown(address: str, kind: str) -> str:
+    # By hand: a password need not be one that a URL can have, and urlsplit raises for some.
+    scheme, sep, rest = address.partition("://") if "://" in address else ("", "", address)
+    before, _, place = rest.rpartition("@")
+    if _TAIL.search(before):
+        # Nobody can say whether the @ is one of the query.
+        return f"{scheme}{sep}..."
+    place = _TAIL.split(place, maxsplit=1)[0]
+    if kind == "sql" and not scheme.startswith("sqlite"):
+        place = place.partition("/")[0]
+    return f"{scheme}{sep}{place}"

@@ -9,7 +9,7 @@ from hive_metastore.ttypes import MetaException
 from thrift.transport.TTransport import TTransportException
 
 from yummy_feast.errors import SourceReadError
-from yummy_feast.sources.iceberg_clients import client_errors, patient_session, why
+from yummy_feast.sources.iceberg_clients import address_of, client_errors, patient_session, why
 
 GLUE = {"type": "glue", "glue.endpoint": "http://glue:1", "client.region": "north"}
 ZONED = "timestamp with local time zone"
@@ -57,3 +57,26 @@ def test_sessions_share_what_they_read_of_services() -> None:
     assert one is not other
     assert one.get_component("data_loader") is other.get_component("data_loader")
     assert one.get_default_client_config().connect_timeout == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "uri", "shown"),
+    [
+        ("sql", "postgresql+psycopg2://db:5432/name?user=u&password=HUSH", "postgresql+psycopg2://db:5432"),
+        ("sql", "postgresql+psycopg2://u:HU/SH@db/name", "postgresql+psycopg2://db"),
+        ("sql", "postgresql://u:HU#SH@db/name", "postgresql://..."),
+        ("sql", "postgresql://u:HUSH[@db/name", "postgresql://db"),
+        ("sql", "postgresql://u:HU@SH@db/name", "postgresql://db"),
+        ("sql", "postgresql://u:HU?SH@db/name", "postgresql://..."),
+        ("sql", "postgresql://u:x@db/name?password=HU@SH", "postgresql://..."),
+        ("sql", "postgresql:///?host=db&password=HUSH", "postgresql://"),
+        ("sql", "mssql://db;password=HUSH", "mssql://db"),
+        ("sql", "u:HUSH@db/name", "db"),
+        ("sql", "sqlite:////lake/catalog.db?timeout=3", "sqlite:////lake/catalog.db"),
+        ("rest", "https://u:HU/SH@host:8181/api/lake?token=HUSH", "https://host:8181/api/lake"),
+        ("rest", "http://[::1]:8181/api", "http://[::1]:8181/api"),
+        ("rest", "http://u:HU[SH@host", "http://host"),
+    ],
+)
+def test_no_password_is_in_an_address(kind: str, uri: str, shown: str) -> None:
+    assert address_of(kind, {"uri": uri}) == f"uri '{shown}'"
