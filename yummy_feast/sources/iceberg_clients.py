@@ -48,11 +48,17 @@ def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> Sour
     if _ZONED in str(error):
         hint = "a metastore of Hive 2 knows no times with a zone: leave out hive.hive2-compatible, and drop the table"
         return SourceReadError(f"{what}: {address_of(kind, keys)} takes no such table: {reason}", hint=hint)
-    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) if name == "ClientError" else ""
+    code = str((answer_of_amazon(error) or {}).get("Error", {}).get("Code", ""))
     if name in _UNSAID or code.startswith(_DENIED):
         hint = f"give {kind}.region, {kind}.access-key-id and {kind}.secret-access-key, or the AWS_* environment"
         return SourceReadError(f"{what}: {address_of(kind, keys)} does not let us in: {reason}", hint=hint)
     return None
+
+
+def answer_of_amazon(error: Exception) -> Mapping[str, Any] | None:
+    """What a service of Amazon's answered, where the error says that. Some codes have a class of their own."""
+    is_one = any(kind.__name__ == "ClientError" for kind in type(error).__mro__)
+    return getattr(error, "response", {}) if is_one else None
 
 
 def patient_session() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from yummy_feast.errors import ConfigError, SourceReadError, first_line
-from yummy_feast.sources.iceberg_clients import client_errors
+from yummy_feast.sources.iceberg_clients import answer_of_amazon, client_errors
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -125,8 +125,11 @@ def _landed(catalog: Catalog, name: str, mark: str) -> bool | None:
 
 def _was_refused(error: Exception) -> bool:
     """Whether the catalog itself said no. A database rolls back what it does not answer for."""
-    of_hive = type(error).__module__.startswith("hive_metastore.")
-    return of_hive or type(error).__name__ == "ClientError" or _may_pass(error)
+    of_amazon = answer_of_amazon(error)
+    if of_amazon is not None:
+        # A server that fails may have done it before.
+        return int(of_amazon.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) < 500
+    return type(error).__module__.startswith("hive_metastore.") or _may_pass(error)
 
 
 def _may_pass(error: Exception) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from hive_metastore.ttypes import MetaException
 from thrift.transport.TTransport import TTransportException
 
 from yummy_feast.errors import SourceReadError
-from yummy_feast.sources.iceberg_clients import address_of, client_errors, patient_session, why
+from yummy_feast.sources.iceberg_clients import address_of, answer_of_amazon, client_errors, patient_session, why
 
 GLUE = {"type": "glue", "glue.endpoint": "http://glue:1", "client.region": "north"}
 ZONED = "timestamp with local time zone"
@@ -18,6 +21,19 @@ HIVE = {"type": "hive", "uri": "thrift://a:1,thrift://b:2"}
 
 def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "GetTable")
+
+
+def glue_client() -> BaseClient:
+    keys: dict[str, Any] = {"aws_access_key_id": "who", "aws_secret_access_key": "hush"}
+    made: BaseClient = patient_session()["botocore_session"].create_client("glue", region_name="north", **keys)
+    return made
+
+
+def modelled(code: str) -> ClientError:
+    """As the client raises a code that its service says it has."""
+    error: ClientError = getattr(glue_client().exceptions, code)(refused(code).response, "GetTable")
+    assert type(error) is not ClientError
+    return error
 
 
 @pytest.mark.parametrize(
@@ -30,6 +46,7 @@ def refused(code: str) -> ClientError:
         (TTransportException(message="no\nmore"), HIVE, "uri 'thrift://a:1,thrift://b:2' does not answer: no"),
         (NoCredentialsError(), {}, "glue does not let us in: Unable to locate credentials (give glue.region"),
         (refused("AccessDeniedException"), GLUE, "glue.endpoint 'http://glue:1' does not let us in"),
+        (modelled("AccessDeniedException"), GLUE, "glue.endpoint 'http://glue:1' does not let us in"),
         (refused("ExpiredTokenException"), GLUE, "or the AWS_* environment)"),
         (MetaException(f"type {ZONED}"), HIVE, "takes no such table: MetaException("),
         (MetaException(f"type {ZONED}"), HIVE, "leave out hive.hive2-compatible"),
@@ -50,6 +67,13 @@ def test_what_a_setting_mends(error: Exception, keys: dict[str, str], said: str)
 def test_what_no_setting_mends(error: Exception) -> None:
     assert isinstance(error, client_errors())
     assert why(error, "x", "glue", GLUE) is None
+
+
+def test_what_amazon_answered() -> None:
+    for error in (refused("ThrottlingException"), modelled("ThrottlingException")):
+        assert answer_of_amazon(error) == error.response
+    assert answer_of_amazon(NoCredentialsError()) is None
+    assert answer_of_amazon(MetaException("busy")) is None
 
 
 def test_sessions_share_what_they_read_of_services() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
@@ -152,6 +153,27 @@ def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: E
         case.source().append(rows(2), case.context)
     assert failing.calls == 8
     assert ids(case.source(), case.context) == [1]
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalServiceException", "Odd"])
+@pytest.mark.parametrize("status", [400, 500, None])
+def test_amazon_refuses_or_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, status: int | None
+) -> None:
+    """Codes that the service says it has are raised as classes of their own. A server that fails says nothing of
+    what it did.
+    """
+    monkeypatch.setattr(iceberg_commits, "_wait", lambda _: None)
+    client = botocore.session.get_session().create_client("glue", region_name="north")
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {} if status is None else {"HTTPStatusCode": status}}
+    error = client.exceptions.from_code(code)(answer, "UpdateTable")
+    case = IcebergTable(tmp_path)
+    case.lay([rows(1)])
+    failing = Failing(error, 1, after=False)
+    monkeypatch.setattr(Table, "append", lambda *given, **how: failing(*given, **how))
+    with pytest.raises(SourceReadError) as caught:
+        case.source().append(rows(2), case.context)
+    assert ("nobody knows" in str(caught.value)) is (status != 400)
 
 
 def test_a_branch_is_appended_to(tmp_path: Path) -> None:
