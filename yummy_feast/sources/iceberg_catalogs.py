@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PY_IO = {"py-io-impl": "yummy_feast.sources.iceberg_io.StoreFileIO"}
 _OF_AWS = ("glue", "dynamodb")
 _WHO = ("region", "access-key-id", "secret-access-key", "session-token")
+_OWN = ("access-key-id", "profile-name")
+"""With one of these a catalog says who you are there."""
 _STORES = ("s3.", "gcs.", "adls.", "client.")
 # What pyarrow's errors have in them, by the store that they come from.
 _STORE_OF = {"AWS Error": "s3://", "Azure Error": "abfss://", "Azure4Core": "abfss://", "google::cloud": "gs://"}
@@ -129,7 +131,7 @@ def _aws_client(options: Mapping[str, str], keys: Mapping[str, str]) -> dict[str
     stands in for Amazon has one address for all.
     """
     found = _as_client(options)
-    has_own = any(keys.get(f"{part}.{_WHO[1]}") for part in (catalog_kind(keys), "client"))
+    has_own = any(keys.get(f"{part}.{name}") for part in (catalog_kind(keys), "client") for name in _OWN)
     if has_own or not _is_amazons(S3Settings.of(options).endpoint, keys.get(f"{catalog_kind(keys)}.endpoint")):
         return {name: value for name, value in found.items() if name == "client.region"}
     return found

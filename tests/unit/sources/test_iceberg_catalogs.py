@@ -210,6 +210,12 @@ def test_storage_options_stand_behind_the_keys_of_a_catalog(tmp_path: Path) -> N
     # A key of the catalog is used with its own secret and token alone.
     own = found({**amazon, "token": "of the store"}, type="glue", **{"glue.access-key-id": "g"})
     assert [name for name in own if name.startswith("client.")] == ["client.region"]
+    for profile in ("glue.profile-name", "client.profile-name"):
+        who = found({**amazon, "token": "of the store"}, type="glue", **{profile: "me"})
+        assert {name: who[name] for name in who if name.startswith("client.")} == {
+            "client.region": "north",
+            **({profile: "me"} if profile.startswith("client.") else {}),
+        }
     assert "client.access-key-id" not in found(amazon, type="rest", uri="http://x")
     assert found(amazon, **{"type": "rest", "uri": "http://x", "s3.region": "own"})["s3.region"] == "own"
     clouds = {"account_name": "acc", "account_key": "a2V5", "google_endpoint": "http://gcs:1"}

@@ -78,11 +78,17 @@ def test_own_ways_stay() -> None:
     assert amazon_conf("lake", {"type": "glue", "http-client.type": "apache"}, {})["http-client.type"] == "apache"
 
 
-def test_a_profile_must_reach_both_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"catalog 'lake': glue\.profile-name is 'me', .*AWS_PROFILE=me"):
-        conf({"glue.profile-name": "me"})
+@pytest.mark.parametrize("options", [{}, STORE])
+@pytest.mark.parametrize("field", ["glue.profile-name", "client.profile-name"])
+def test_a_profile_must_reach_both_engines(
+    monkeypatch: pytest.MonkeyPatch, field: str, options: dict[str, str]
+) -> None:
+    """It goes before the keys of the stores."""
+    with pytest.raises(ConfigError, match=rf"catalog 'lake': {field} is 'me', .*AWS_PROFILE=me"):
+        conf({field: "me"}, options)
     monkeypatch.setenv("AWS_PROFILE", "me")
-    assert conf({"glue.profile-name": "me"}) == {}
+    assert conf({field: "me"}, options) == ({"client.region": "north"} if options else {})
+    assert properties(options, lake={field: "me"}) == {}
 
 
 def test_credentials_are_properties_of_the_jvm() -> None:
