@@ -61,7 +61,10 @@ def hive_server(folder: Path) -> Iterator[HiveMetastore]:
         # What a script of Hive's makes elsewhere: the tables of its locks.
         jvm.org.apache.hadoop.hive.metastore.txn.TxnDbUtil.prepDb(conf)
         _begin(gateway, "org.apache.hadoop.hive.metastore.HiveMetaStore", "startMetaStore", port, None, conf)
-        wait_for_port(port, 60)
+        try:
+            wait_for_port(port, 60)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {_said(folder)}") from error
         yield HiveMetastore(f"thrift://127.0.0.1:{port}", warehouse)
 
 
@@ -98,7 +101,10 @@ def _gateway(folder: Path) -> Iterator[Any]:
     assert process.stdout is not None
     gateway = None
     try:
-        gateway = JavaGateway(gateway_parameters=GatewayParameters(port=int(process.stdout.readline())))
+        line = process.stdout.readline().strip()
+        if not line.isdigit():
+            raise RuntimeError(f"{_NAME}: its JVM does not start: {line.decode(errors='replace')} {_said(folder)}")
+        gateway = JavaGateway(gateway_parameters=GatewayParameters(port=int(line)))
         yield gateway
     finally:
         process.kill()
@@ -107,6 +113,12 @@ def _gateway(folder: Path) -> Iterator[Any]:
         process.stdout.close()
         if gateway is not None:
             gateway.close()
+
+
+def _said(folder: Path) -> str:
+    """What the JVM and the metastore wrote last."""
+    logs = [folder / name for name in ("jvm.log", "metastore.log")]
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace")[-2000:] for log in logs if log.exists())
 
 
 _LOG = """

@@ -166,6 +166,6 @@ def test_a_server_that_is_away(spark_session: Any, tmp_path: Path, kind: str) ->
         selected(spark_session, lake.context, f"SELECT * FROM {lake.name}", {}),
     ):
         pass
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert "\n" not in str(caught.value)
     assert SECRETS[0] not in str(caught.value)
