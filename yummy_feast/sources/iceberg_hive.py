@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from hive_metastore.ThriftHiveMetastore import Client
+from hive_metastore.ttypes import Table as HiveTable
 from pyiceberg.catalog import LOCATION, WAREHOUSE_LOCATION
 from pyiceberg.catalog.hive import (
     HIVE2_COMPATIBLE,
@@ -20,6 +22,7 @@ from pyiceberg.catalog.hive import (
     HiveCatalog,
     _HiveClient,
 )
+from pyiceberg.table import Table
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from pyiceberg.utils.properties import property_as_bool
 from thrift.transport.TSocket import TSocket
@@ -37,14 +40,16 @@ _USUAL = {
     # By itself pyiceberg looks again after 2, 4 and 8 seconds.
     "lock-check-max-wait-time": "0.5",
     "lock-check-retries": "40",
-    # What Spark's client, which is one of Hive 2, calls the columns' types; and a table has one name for each of them.
-    HIVE2_COMPATIBLE: "true",
 }
+_ZONED = "timestamp with local time zone"
 _SERVER = re.compile(r"thrift://(?:\[(?P<ip>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
 
 
 class Metastore(HiveCatalog):
     """A catalog in a Hive metastore. Of the servers in ``uri`` the first that can be reached is asked.
+
+    Where ``hive.hive2-compatible`` is left out, tables that are made have the columns' types of Hive 2, as Spark's
+    client names them; others keep what they have.
 
     Raises:
         ConfigError: ``uri`` names something else than servers.
@@ -53,6 +58,7 @@ class Metastore(HiveCatalog):
     def __init__(self, name: str, **properties: str) -> None:
         servers_of(properties.get("uri", ""), f"catalog '{name}'")
         super().__init__(name, **{**_USUAL, **properties})
+        self._keeps_types = HIVE2_COMPATIBLE not in properties
 
     @staticmethod
     def _create_hive_client(properties: dict[str, str]) -> _HiveClient:
@@ -72,13 +78,27 @@ class Metastore(HiveCatalog):
             properties = {**properties, LOCATION: f"{warehouse}/{self.identifier_to_database(namespace)}.db"}
         super().create_namespace(namespace, properties)
 
+    def _get_hive_table(self, open_client: Client, database_name: str, table_name: str) -> HiveTable:
+        # It is what a commit begins with, and the metastore is told of all columns again at its end.
+        found = super()._get_hive_table(open_client, database_name, table_name)
+        self._name_types(of_hive2=not any(_ZONED in column.type for column in found.sd.cols or ()))
+        return found
+
+    def _convert_iceberg_into_hive(self, table: Table) -> HiveTable:
+        self._name_types(of_hive2=True)
+        return super()._convert_iceberg_into_hive(table)
+
+    def _name_types(self, *, of_hive2: bool) -> None:
+        if self._keeps_types:
+            self.properties[HIVE2_COMPATIBLE] = str(of_hive2).lower()
+
 
 class _Client(_HiveClient):
     def _init_thrift_transport(self) -> Any:
         servers = servers_of(self._uri)
         connection = _Connection(servers)
         if self._kerberos_auth:
-            return TSaslClientTransport(connection, host=servers[0][0], service=self._kerberos_service_name)
+            return _Kerberos(connection, host=servers[0][0], service=self._kerberos_service_name)
         return TBufferedTransport(connection)
 
 
@@ -102,6 +122,25 @@ class _Connection(TSocket):  # type: ignore[misc]
             else:
                 self.setTimeout(_ANSWER_MS)
                 return
+
+
+class _Kerberos(TSaslClientTransport):  # type: ignore[misc]
+    """Its ticket is one for the server that was reached: each has a name of its own."""
+
+    def __init__(self, connection: _Connection, host: str, service: str | None) -> None:
+        super().__init__(connection, host, service)
+        self._service = service
+
+    def open(self) -> None:
+        """See thrift."""
+        self.transport.open()
+        try:
+            super().__init__(self.transport, self.transport.host, self._service)
+            super().open()
+        except BaseException:
+            # Else the next try would find it open.
+            self.transport.close()
+            raise
 
 
 def servers_of(uri: str, what: str = "catalogs") -> list[tuple[str, int]]:
