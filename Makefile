@@ -13,7 +13,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 AZURITE_VERSION := 3.37.0
 AZURITE_FOLDER := build/azurite/$(AZURITE_VERSION)
 AZURITE := $(AZURITE_FOLDER)/node_modules/.bin/azurite-blob
-FETCH_AZURITE = command -v npm >/dev/null && { $(MAKE) --no-print-directory azurite || true; } || true
+# Where it is not there yet, and npm has no network, tests do not wait for that.
+FETCH_AZURITE = test -x $(AZURITE) || ! command -v npm >/dev/null || \
+	$(MAKE) --no-print-directory azurite NPM_ARGS="--fetch-retries=0 --fetch-timeout=20000" || true
 # What an installed environment depends on: a change of either installs again.
 PINS := setup.cfg pyproject.toml
 
@@ -65,7 +67,7 @@ azurite: $(AZURITE) ## fetch azurite for the tests (half a minute, once; needs N
 
 $(AZURITE):
 	@echo "== fetching azurite $(AZURITE_VERSION)"
-	@npm install --prefix $(AZURITE_FOLDER) --no-save --no-audit --no-fund --loglevel=error azurite@$(AZURITE_VERSION)
+	@npm install $(NPM_ARGS) --prefix $(AZURITE_FOLDER) --no-save --no-audit --no-fund --loglevel=error azurite@$(AZURITE_VERSION)
 
 clean: ## remove the environment, caches and builds (data of the example stays)
 	test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)

@@ -11,17 +11,20 @@ import hmac
 import itertools
 import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlencode
 
 import pyarrow.fs as pafs
 import pytest
 
-from tests.unit.online.servers import free_port, wait_for_port
+from tests.unit.online.servers import free_port
 
 ACCOUNT = "lakeaccount"
 KEY = base64.b64encode(b"hush-do-not-log-me-either-".ljust(64, b".")).decode()
@@ -78,14 +81,27 @@ class AzureServer:
 
 def azurite() -> str:
     """Its command. Where it is not there the test is skipped; in CI it fails."""
-    fetched = sorted(_FETCHED.glob("*/node_modules/.bin/azurite-blob"))
-    found = str(fetched[-1]) if fetched else shutil.which("azurite-blob")
-    if found is not None:
-        return found
-    reason = "no azurite; fetch it with: make azurite"
+    fetched = max(_FETCHED.glob("*/node_modules/.bin/azurite-blob"), key=os.path.getmtime, default=None)
+    found = str(fetched) if fetched else shutil.which("azurite-blob")
+    return found or _without("no azurite; fetch it with: make azurite")
+
+
+def _without(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _wait(process: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.05)
+    process.kill()
+    said = (process.communicate()[1] or "").strip().splitlines()
+    # An old Node cannot run it.
+    _without(f"azurite does not start: {said[-1] if said else 'and does not say why'}")
 
 
 @contextmanager
@@ -97,11 +113,11 @@ def azurite_server() -> Iterator[AzureServer]:
     command += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
     accounts = {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
     process = subprocess.Popen(
-        command, env={**os.environ, **accounts}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env={**os.environ, **accounts}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        wait_for_port(port, 60)
+        _wait(process, port)
         yield AzureServer(f"http://127.0.0.1:{port}")
     finally:
         process.kill()
-        process.wait()
+        process.communicate()

@@ -21,7 +21,9 @@ def check_master(settings: SparkSettings, environment: Mapping[str, str]) -> Non
             the folder that says where it is.
     """
     if settings.is_kubernetes and not any(settings.conf.get(name) for name in _IMAGES):
-        if "container.image" not in _text_of("spark-defaults.conf", environment):
+        # Of a Java that runs already (spark-submit, a driver in a pod) we do not know what it was told.
+        said = environment.get("PYSPARK_SUBMIT_ARGS", "") + _text_of("spark-defaults.conf", environment)
+        if "container.image" not in said and "PYSPARK_GATEWAY_PORT" not in environment:
             raise ConfigError(
                 f"spark_conf: {_IMAGES[0]} is not set, and a master of k8s:// starts executors from an image",
                 hint="name one that has Spark, Python and yummy-feast[spark]",

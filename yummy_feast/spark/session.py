@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PURPOSE = "engine: spark"
 _READERS = {"delta": "deltalake", "iceberg": "pyiceberg"}
+_PYTHON = "spark.pyspark.python"
 _PROFILES = ("~/.aws/config", "~/.aws/credentials")
 
 
@@ -127,19 +128,32 @@ def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
     jars = jars_in(folder, wanted) if folder is not None else ()
     with tempfile.TemporaryDirectory(prefix="yummy-ivy-") as scratch:
         conf = _derived(settings, jars, write_central_only(Path(scratch)))
-        # What runs Python on executors; Spark itself takes it from nowhere else.
-        python = conf.start.get("spark.pyspark.python")
-        if "spark.pyspark.python" in settings.conf:
-            os.environ["PYSPARK_PYTHON"] = settings.conf["spark.pyspark.python"]
-        elif python is not None:
-            os.environ.setdefault("PYSPARK_PYTHON", python)
         builder: Any = SparkSession.builder
         for key, value in conf.whole_start.items():
             builder = builder.config(key, value)
-        with _redacted(settings, conf, f"Spark does not start at {_place(settings)}"):
+        python = conf.start.get(_PYTHON), _PYTHON in settings.conf
+        with _redacted(settings, conf, f"Spark does not start at {_place(settings)}"), _run_by(*python):
             if conf.hushed:
                 _launch(conf.start)
             return builder.getOrCreate(), conf
+
+
+@contextmanager
+def _run_by(python: str | None, asked_for: bool) -> Iterator[None]:
+    """What runs Python on executors: Spark looks for it in the environment alone, and there once, as it starts.
+
+    asked_for: it goes before what the environment says, which is then as it was.
+    """
+    before = os.environ.get("PYSPARK_PYTHON")
+    if python is not None and (asked_for or before is None):
+        os.environ["PYSPARK_PYTHON"] = python
+    try:
+        yield
+    finally:
+        if asked_for and before is not None:
+            os.environ["PYSPARK_PYTHON"] = before
+        elif asked_for:
+            os.environ.pop("PYSPARK_PYTHON", None)
 
 
 def _launch(start: Mapping[str, str]) -> None:

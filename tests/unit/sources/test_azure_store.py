@@ -35,7 +35,7 @@ def test_a_service_principal_and_a_sas_token() -> None:
     assert "hush" not in repr(settings)
     assert AzureSettings.of({"account_name": "acc", "sas_token": "sv=hush"}, {}).for_pyiceberg() == {
         "adls.account-name": "acc",
-        "adls.sas-token": "sv=hush",
+        "adls.sas-token": "?sv=hush",
     }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
+import pyarrow as pa
 import pytest
 
 from yummy_feast.errors import SourceNotFoundError, SourceReadError, first_line
-from yummy_feast.sources.store_errors import Credentials, is_refusal, store_error
+from yummy_feast.sources.store_errors import Credentials, is_refusal, store_error, store_errors
 
 SHOWN = Credentials("account_key", "mend it")
 
@@ -26,6 +29,33 @@ def test_a_refusal_names_what_was_shown(text: str) -> None:
     assert str(error) == "abfss://c/x: the store refuses account_key (mend it)"
     # The disk of this machine takes no credentials.
     assert str(store_error("/x", OSError(text), None)).startswith(f"/x: {text[:20]}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "When getting information for key 'card_authorizations/x' in bucket 'lake': AWS Error NETWORK_CONNECTION",
+        "Error performing HEAD http://127.0.0.1:9/lake/credentials/_delta_log in 3s - connection refused",
+        "Object at location lake/AccessDenied/credentials/0.json already exists",
+        'Field "credential_age" is no number',
+    ],
+)
+def test_words_in_names_are_the_users(text: str) -> None:
+    assert not is_refusal(OSError(text))
+
+
+def test_no_signature_is_in_a_cause() -> None:
+    signed = "Check on 'https://acc.blob.core.windows.net/c?sv=1&sig=hush%3D' failed"
+    for kind in (OSError, pa.ArrowException):
+        with pytest.raises(SourceReadError) as caught, store_errors("abfss://c/x", SHOWN):
+            raise kind(signed)
+        told = "".join(traceback.format_exception(caught.value))
+        assert "core.windows.net/c' failed" in told
+        assert "hush" not in told
+    plain = OSError("reset")
+    with pytest.raises(SourceReadError) as caught, store_errors("abfss://c/x", SHOWN):
+        raise plain
+    assert caught.value.__cause__ is plain
 
 
 def test_what_is_no_refusal() -> None:

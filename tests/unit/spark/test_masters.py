@@ -37,6 +37,13 @@ def test_what_is_missing_is_named(environment: dict[str, str], conf: dict[str, s
 
 
 @pytest.mark.parametrize(
+    "said", [{"PYSPARK_GATEWAY_PORT": "4711"}, {"PYSPARK_SUBMIT_ARGS": "--conf spark.kubernetes.container.image=x y"}]
+)
+def test_an_image_may_be_named_to_spark_submit(environment: dict[str, str], said: dict[str, str]) -> None:
+    check_master(SparkSettings(conf_of(K8S)), environment | said)
+
+
+@pytest.mark.parametrize(
     "conf",
     [
         {"master": "local[2]"},

@@ -166,17 +166,22 @@ def test_the_python_of_executors_is_that_of_spark_conf(monkeypatch: pytest.Monke
     class FarEnoughError(Exception):
         """Nothing is started."""
 
-    def stop(self: Any, key: str, value: str) -> Any:
+    def stop(self: Any) -> Any:
+        seen.append(os.environ["PYSPARK_PYTHON"])
         raise FarEnoughError
+
+    seen: list[str] = []
 
     monkeypatch.setattr(module, "active", lambda: None)
     monkeypatch.setattr(module, "find_java", lambda purpose: None)
-    monkeypatch.setattr(SparkSession.Builder, "config", stop)
+    monkeypatch.setattr(SparkSession.Builder, "getOrCreate", stop)
     monkeypatch.setenv("PYSPARK_PYTHON", "/somewhere/python")
     conf = {"spark.jars.packages": "", **({"spark.pyspark.python": own} if own else {})}
     with pytest.raises(FarEnoughError):
         session(SparkSettings(conf))
-    assert os.environ["PYSPARK_PYTHON"] == (own or "/somewhere/python")
+    assert seen == [own or "/somewhere/python"]
+    # What else runs in this process is not ours to move.
+    assert os.environ["PYSPARK_PYTHON"] == "/somewhere/python"
 
 
 def test_no_credential_is_in_an_error(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
