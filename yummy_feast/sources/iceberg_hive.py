@@ -10,8 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hive_metastore.ThriftHiveMetastore import Client
-from hive_metastore.ttypes import Table as HiveTable
 from pyiceberg.catalog import LOCATION, WAREHOUSE_LOCATION
 from pyiceberg.catalog.hive import (
     HIVE2_COMPATIBLE,
@@ -78,13 +76,13 @@ class Metastore(HiveCatalog):
             properties = {**properties, LOCATION: f"{warehouse}/{self.identifier_to_database(namespace)}.db"}
         super().create_namespace(namespace, properties)
 
-    def _get_hive_table(self, open_client: Client, database_name: str, table_name: str) -> HiveTable:
+    def _get_hive_table(self, open_client: Any, database_name: str, table_name: str) -> Any:
         # It is what a commit begins with, and the metastore is told of all columns again at its end.
         found = super()._get_hive_table(open_client, database_name, table_name)
         self._name_types(of_hive2=not any(_ZONED in column.type for column in found.sd.cols or ()))
         return found
 
-    def _convert_iceberg_into_hive(self, table: Table) -> HiveTable:
+    def _convert_iceberg_into_hive(self, table: Table) -> Any:
         self._name_types(of_hive2=True)
         return super()._convert_iceberg_into_hive(table)
 
