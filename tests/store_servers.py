@@ -33,9 +33,12 @@ class StoreServer(Protocol):
 
 
 def server_at(request: pytest.FixtureRequest, store: str) -> StoreServer | None:
-    """The server of that name, with its variables set for the test that asks; None for ``local``."""
-    if store == "local":
-        return None
+    """As ``store_at``; None for ``local``."""
+    return None if store == "local" else store_at(request, store)
+
+
+def store_at(request: pytest.FixtureRequest, store: str) -> StoreServer:
+    """The server of that name, with its variables set for the test that asks."""
     server: StoreServer = request.getfixturevalue(FIXTURES[store])
     for name, value in server.environment.items():
         request.getfixturevalue("monkeypatch").setenv(name, value)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.format_cases import read
 from tests.feast.lockfiles import COUNT, applied, fetch, history, locked, questions, view
-from tests.store_servers import StoreServer, server_at
+from tests.store_servers import StoreServer, store_at
 from yummy_feast import CsvSource, DeltaSource, IcebergSource, ParquetSource, SavedDatasetYummyStorage
 from yummy_feast.errors import SourceMovedError
 from yummy_feast.offline.store import YummyOfflineStore
@@ -21,9 +21,7 @@ from yummy_feast.sources.files_source import FilesSource
 
 @pytest.fixture(params=["gcs", "azure"])
 def server(request: pytest.FixtureRequest) -> StoreServer:
-    found = server_at(request, request.param)
-    assert found is not None
-    return found
+    return store_at(request, request.param)
 
 
 def source_of(kind: str, place: str) -> YummySource:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 PY_IO = {"py-io-impl": "yummy_feast.sources.iceberg_io.StoreFileIO"}
-_OF_AWS = ("glue", "dynamodb")
+OF_AMAZON = ("glue", "dynamodb")
+"""Kinds of catalogs."""
 _WHO = ("region", "access-key-id", "secret-access-key", "session-token")
 _OWN = ("access-key-id", "profile-name")
 """With one of these a catalog says who you are there."""
@@ -80,7 +81,7 @@ def _opened(name: str, kind: str, properties: Mapping[str, str]) -> Catalog:
             raise MissingExtraError.of("hive", f"catalog '{name}' of type hive") from error
         return Metastore(name, **properties)
     given = {**properties, **_numbers(name, properties)}
-    if kind not in _OF_AWS:
+    if kind not in OF_AMAZON:
         return load_catalog(name, **given)
     catalog = load_catalog(name, **{"glue.max-retries": _RETRIES, **patient_session(), **given})
     # No setting of files, which go to other processes.
@@ -96,7 +97,7 @@ def catalog_properties(context: SourceContext, name: str) -> dict[str, str]:
     given = context.catalogs[name]
     kind = catalog_kind(given)
     properties = {**PY_IO, **pyiceberg_properties(context.storage_options), **given}
-    if kind in _OF_AWS:
+    if kind in OF_AMAZON:
         properties = {**_aws_client(context.storage_options, given), **properties}
     uri = properties.get("uri", "")
     if uri.startswith("sqlite:///"):

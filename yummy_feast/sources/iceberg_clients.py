@@ -26,7 +26,8 @@ _SILENCES = {
 }
 _UNSAID = ("NoCredentialsError", "PartialCredentialsError", "NoRegionError")
 _DENIED = ("UnrecognizedClient", "InvalidSignature", "InvalidClientToken", "ExpiredToken", "AccessDenied")
-_ZONED = "timestamp with local time zone"
+ZONED = "timestamp with local time zone"
+"""A type of columns since Hive 3."""
 _ADDRESSES = ("uri", "glue.endpoint", "dynamodb.endpoint", "glue.region", "client.region")
 """Keys that say where a catalog is, the one that counts first."""
 _TAIL = re.compile("[?#;]")
@@ -45,7 +46,7 @@ def why(error: Exception, what: str, kind: str, keys: Mapping[str, str]) -> Sour
     if isinstance(error, _loaded(_SILENCES)):
         hint = "is it right, and does it run there?"
         return SourceReadError(f"{what}: {address_of(kind, keys)} does not answer: {reason}", hint=hint)
-    if _ZONED in str(error):
+    if ZONED in str(error):
         hint = "a metastore of Hive 2 knows no times with a zone: leave out hive.hive2-compatible, and drop the table"
         return SourceReadError(f"{what}: {address_of(kind, keys)} takes no such table: {reason}", hint=hint)
     code = str((answer_of_amazon(error) or {}).get("Error", {}).get("Code", ""))

@@ -27,6 +27,7 @@ from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TBufferedTransport, TSaslClientTransport, TTransportException
 
 from yummy_feast.errors import ConfigError
+from yummy_feast.sources.iceberg_clients import ZONED
 
 _log = logging.getLogger("thrift.transport.TSocket")
 if _log.level == logging.NOTSET:
@@ -39,7 +40,6 @@ _USUAL = {
     "lock-check-max-wait-time": "0.5",
     "lock-check-retries": "40",
 }
-_ZONED = "timestamp with local time zone"
 _SERVER = re.compile(r"thrift://(?:\[(?P<ip>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})/?")
 
 
@@ -79,7 +79,7 @@ class Metastore(HiveCatalog):
     def _get_hive_table(self, open_client: Any, database_name: str, table_name: str) -> Any:
         # It is what a commit begins with, and the metastore is told of all columns again at its end.
         found = super()._get_hive_table(open_client, database_name, table_name)
-        self._name_types(of_hive2=not any(_ZONED in column.type for column in found.sd.cols or ()))
+        self._name_types(of_hive2=not any(ZONED in column.type for column in found.sd.cols or ()))
         return found
 
     def _convert_iceberg_into_hive(self, table: Table) -> Any:

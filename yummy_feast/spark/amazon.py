@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yummy_feast.errors import ConfigError
-from yummy_feast.sources.iceberg_catalogs import amazon_keys, catalog_kind
+from yummy_feast.sources.iceberg_catalogs import OF_AMAZON, amazon_keys, catalog_kind
 
 _log = logging.getLogger(__name__)
-KINDS = ("glue", "dynamodb")
 LIGHT_CLIENT = {"http-client.type": "urlconnection"}
 """Iceberg's default needs an HTTP client that is newer than the AWS SDK which Hadoop's S3 is built with."""
 LIGHT_CLASS = "software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient"
@@ -76,7 +75,7 @@ def system_properties(catalogs: Mapping[str, Mapping[str, str]], options: Mappin
     """
     found: dict[str, dict[str, str]] = {}
     for name, keys in catalogs.items():
-        if catalog_kind(keys) in KINDS and not _has_own_way(keys):
+        if catalog_kind(keys) in OF_AMAZON and not _has_own_way(keys):
             given = amazon_keys(keys, options)
             found[name] = {ours: given[theirs] for theirs, ours in _PROPERTIES.items() if theirs in given}
     distinct = {tuple(sorted(item.items())): name for name, item in found.items()}

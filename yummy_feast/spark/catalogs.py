@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from yummy_feast.sources.iceberg_catalogs import catalog_kind
+from yummy_feast.sources.iceberg_catalogs import OF_AMAZON, catalog_kind
 from yummy_feast.sources.object_store import S3Settings, overriding
-from yummy_feast.spark.amazon import KINDS, LIGHT_CLIENT, amazon_conf
+from yummy_feast.spark.amazon import LIGHT_CLIENT, amazon_conf
 from yummy_feast.spark.stores import s3_options
 
 CATALOG = "org.apache.iceberg.spark.SparkCatalog"
@@ -30,7 +30,7 @@ _STORES = ("s3.", "client.", "gcs.", "adls.", "aws_")
 def needs_of(keys: Mapping[str, str]) -> set[str]:
     """What of ``pins.PACKAGES`` a catalog needs beside Iceberg's own."""
     kind = catalog_kind(keys)
-    needs = {"glue", "s3"} if kind in KINDS else set()
+    needs = {"glue", "s3"} if kind in OF_AMAZON else set()
     if kind == "sql":
         dialect = urlsplit(keys.get("uri", "")).scheme.partition("+")[0]
         needs |= (
@@ -58,7 +58,7 @@ def catalog_conf(name: str, keys: Mapping[str, str], options: Mapping[str, str],
         conf = {**LIGHT_CLIENT, **conf, **handed}
     else:
         conf.setdefault("io-impl", _HADOOP_IO)
-    if catalog_kind(keys) in KINDS:
+    if catalog_kind(keys) in OF_AMAZON:
         own_names = [key for key in conf if key.startswith(f"{catalog_kind(keys)}.")]
         conf = {
             **{key: value for key, value in conf.items() if key not in own_names},

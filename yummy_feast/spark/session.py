@@ -131,15 +131,17 @@ def _started(settings: SparkSettings) -> tuple[Any, SparkConf]:
         builder: Any = SparkSession.builder
         for key, value in conf.whole_start.items():
             builder = builder.config(key, value)
-        python = conf.start.get(_PYTHON), _PYTHON in settings.conf
-        with _redacted(settings, conf, f"Spark does not start at {_place(settings)}"), _run_by(*python):
+        with (
+            _redacted(settings, conf, f"Spark does not start at {_place(settings)}"),
+            _run_by(conf.start.get(_PYTHON), asked_for=_PYTHON in settings.conf),
+        ):
             if conf.hushed:
                 _launch(conf.start)
             return builder.getOrCreate(), conf
 
 
 @contextmanager
-def _run_by(python: str | None, asked_for: bool) -> Iterator[None]:
+def _run_by(python: str | None, *, asked_for: bool) -> Iterator[None]:
     """What runs Python on executors: Spark looks for it in the environment alone, and there once, as it starts.
 
     asked_for: it goes before what the environment says, which is then as it was.

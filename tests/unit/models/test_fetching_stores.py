@@ -6,7 +6,7 @@ import pytest
 
 from tests.azure_server import ACCOUNT, KEY, AzureServer
 from tests.google_server import GoogleServer
-from tests.store_servers import StoreServer, server_at
+from tests.store_servers import StoreServer, store_at
 from tests.unit.models.saved import SAVED
 from yummy_feast.errors import ModelNotFoundError
 from yummy_feast.models.fetching import Place
@@ -17,9 +17,7 @@ FILES = ("MLmodel", "model.lgb")
 
 @pytest.fixture(params=["gcs", "azure"])
 def server(request: pytest.FixtureRequest) -> StoreServer:
-    found = server_at(request, request.param)
-    assert found is not None
-    return found
+    return store_at(request, request.param)
 
 
 @pytest.fixture

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from feast.credentials import ConnectionRef
 from pyiceberg.catalog import load_catalog
 
 from tests.contract.format_cases import read
 from tests.s3_server import KEY, SECRET, S3Server
-from tests.unit.sources.test_each_store import rows
+from tests.unit.sources.test_each_store import put, rows
 from yummy_feast.errors import SourceReadError
 from yummy_feast.sources.base import Prune, SourceContext, YummySource
 from yummy_feast.sources.csv import CsvSource
 from yummy_feast.sources.delta import DeltaSource
-from yummy_feast.sources.files import StoredFile
 from yummy_feast.sources.iceberg import IcebergSource
 from yummy_feast.sources.object_store import S3Settings
 from yummy_feast.sources.parquet import ParquetSource
@@ -120,25 +117,6 @@ def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------ folders of many files
 
 
-def put(server: S3Server, path: str, table: pa.Table) -> None:
-    with server.filesystem().open_output_stream(path) as stream:
-        pq.write_table(table, stream)
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Paths of the files that are opened, in order."""
-    paths: list[str] = []
-    plain = StoredFile.open
-
-    def counted(file: StoredFile) -> pa.NativeFile:
-        paths.append(file.location.path)
-        return plain(file)
-
-    monkeypatch.setattr(StoredFile, "open", counted)
-    return paths
-
-
 def test_key_value_folders_are_columns_and_prune(
     s3_server: S3Server, bucket: str, context: SourceContext, opened: list[str]
 ) -> None:
@@ -180,22 +158,3 @@ def test_files_may_differ(s3_server: S3Server, bucket: str, context: SourceConte
         "score": [None, 1.0, 0.5],
         "name": [None, None, "x"],
     }
-
-
-@pytest.mark.slow
-def test_a_thousand_small_files(s3_server: S3Server, bucket: str, context: SourceContext, opened: list[str]) -> None:
-    filesystem = s3_server.filesystem()
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows(1), sink)
-    whole = sink.getvalue()
-
-    def upload(number: int) -> None:
-        with filesystem.open_output_stream(f"{bucket}/many/{number:04}.parquet") as stream:
-            stream.write(whole)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(upload, range(1000)))
-    scan = ParquetSource(f"s3://{bucket}/many", timestamp_field="ts").scan(context)
-    assert read(scan, ["id"])["id"].to_pylist() == [1] * 1000
-    # A footer and a read each: never a look at every file for every other.
-    assert len(opened) <= 2000
